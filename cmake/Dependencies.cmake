@@ -1,0 +1,23 @@
+# Everything the project links, in one place; the packages are listed in cmake/packages.txt.
+
+include(GNUInstallDirs)
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(TBB REQUIRED)
+find_package(MPI REQUIRED COMPONENTS C)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(GDAL REQUIRED)
+find_package(HDF5 REQUIRED COMPONENTS C)
+pkg_check_modules(netcdf REQUIRED IMPORTED_TARGET netcdf)
+pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc)
+pkg_check_modules(zlib REQUIRED IMPORTED_TARGET zlib)
+
+# The pthread build is asked for by its own name: the "blas" alternative may point elsewhere, and
+# its thread count must be ours to set (OpenMP builds ignore openblas_set_num_threads).
+find_library(TRIB_OPENBLAS NAMES openblas PATH_SUFFIXES openblas-pthread REQUIRED)
+find_path(TRIB_OPENBLAS_INCLUDE cblas.h PATH_SUFFIXES openblas-pthread REQUIRED)
+
+find_path(TRIB_JSON_INCLUDE nlohmann/json.hpp REQUIRED)
+find_path(TRIB_CLI11_INCLUDE CLI/CLI.hpp REQUIRED)

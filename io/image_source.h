@@ -1,0 +1,63 @@
+// The face every reader shows: a numbered list of images with the same channels.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "io/image.h"
+
+namespace trib::io {
+
+/// Height and width in pixels.
+struct Extent {
+  std::int64_t height = 0, width = 0;
+  bool operator==(const Extent&) const = default;
+};
+
+/// A set of files opened for reading. Opening reads headers only and selects channels; reads touch
+/// the selected channels and the window asked for, and nothing else.
+class ImageSource {
+ public:
+  virtual ~ImageSource() = default;
+
+  /// Selected channels in the order of the images' first axis. Each has a name of its own.
+  virtual const std::vector<Channel>& channels() const = 0;
+  /// Number of images.
+  virtual std::int64_t size() const = 0;
+  virtual Extent extent(std::int64_t index) const = 0;
+  /// What is known of an image before it is read (file, window, time, label).
+  virtual Provenance provenance(std::int64_t index) const = 0;
+  /// Grid shared by all images, null if they are not on a latitude-longitude grid.
+  virtual std::shared_ptr<const LatLonGrid> grid() const { return nullptr; }
+
+  /// Read one image, or a window of it. May be called from several threads.
+  /// Throws DataError naming the file and the channel.
+  virtual Image read(std::int64_t index, const std::optional<Window>& window = {}) const = 0;
+
+  /// Uncompressed bytes decoded by read() so far.
+  virtual std::int64_t bytes_decoded() const = 0;
+};
+
+/// Replace shell wildcards (*, ?, [..], {a,b}) in `patterns` by the files they match, sorted.
+/// Works inside GDAL's /vsizip/ too. Throws DataError naming a pattern that matches nothing.
+std::vector<std::string> expand_files(const std::vector<std::string>& patterns);
+
+/// A file's contents for people: what `trib inspect` prints.
+struct FileReport {
+  std::string format;  ///< "GeoTIFF", "NetCDF-4", "HDF5", ...
+  struct Variable {
+    std::string name, dtype, shape, chunks, filters, note;
+  };
+  std::vector<Variable> variables;
+  std::vector<std::pair<std::string, std::string>> facts;  ///< size, georeference, times, levels
+  std::vector<Channel> channels;                           ///< what the reader would offer
+};
+
+/// Look into a file with the reader that fits its contents. Throws DataError.
+FileReport inspect_file(const std::string& path);
+
+}  // namespace trib::io

@@ -1,0 +1,49 @@
+// AdamW (Loshchilov & Hutter, 2019), gradient clipping and the learning-rate schedule.
+#pragma once
+
+#include <cstdint>
+
+#include "model/parameters.h"
+
+namespace trib::model {
+
+struct AdamWOptions {
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-8;
+  double weight_decay = 0.05;
+};
+
+/// Moments in flat buffers charged to MemoryKind::optimizer. Decay applies to the table's `decay`
+/// parameters only (not to biases, norms, embeddings, queries and mask tokens: MAE, ClimaX).
+class AdamW {
+ public:
+  AdamW(const ParameterTable& table, const AdamWOptions& options);
+  /// One update with decoupled decay; torch.optim.AdamW's arithmetic. `gradient_scale` multiplies
+  /// the gradients first (clipping). Steps count from 1.
+  void step(Parameters& parameters, double learning_rate, double gradient_scale = 1);
+  std::int64_t steps() const { return steps_; }
+
+ private:
+  const ParameterTable* table_;
+  AdamWOptions options_;
+  Tensor exp_avg_, exp_avg_sq_;
+  std::int64_t steps_ = 0;
+};
+
+/// Euclidean norm of all gradients, in double.
+double gradient_norm(const Parameters& parameters);
+
+/// Linear warm-up from `start` over `warmup_steps`, then half a cosine down to `min_lr` at
+/// `total_steps` (the closed form of ClimaX's LinearWarmupCosineAnnealingLR).
+struct CosineSchedule {
+  double lr = 1e-3;
+  double start = 1e-8;
+  double min_lr = 1e-8;
+  std::int64_t warmup_steps = 0;
+  std::int64_t total_steps = 1;
+  /// Learning rate of step `step`, counted from 0.
+  double at(std::int64_t step) const;
+};
+
+}  // namespace trib::model

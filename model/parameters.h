@@ -1,0 +1,85 @@
+// The table of a model's parameters and the flat buffers that hold them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ops/base/tensor.h"
+
+namespace trib::model {
+
+/// How initial values are drawn; each is a function of (seed, parameter name, global index).
+enum class Init : std::uint8_t {
+  zeros,
+  ones,
+  truncated_normal,  ///< std 0.02, cut at two standard deviations
+  normal,            ///< std 0.02
+  xavier_uniform,    ///< bound sqrt(6 / (fan_in + fan_out)) of the shape viewed as [out, in]
+  sincos_1d,         ///< shape [1, positions, dim]
+  sincos_2d,         ///< shape [1, grid_h * grid_w, dim]; needs grid_width
+};
+
+using ParameterId = int;
+
+/// One row of the table.
+struct ParameterSpec {
+  std::string name;  ///< timm / MAE / ClimaX name: "blocks.0.attn.qkv.weight"
+  Shape shape;       ///< global shape
+  Init init = Init::zeros;
+  bool decay = true;            ///< whether AdamW decays it
+  bool trainable = true;        ///< false for fixed embeddings
+  int split_axis = -1;          ///< axis cut over the tensor mesh axis, -1 for none
+  std::int64_t grid_width = 0;  ///< for sincos_2d
+  std::int64_t offset = 0;      ///< first element in the flat buffers, filled in by the table
+};
+
+/// Name -> (offset, shape, split) of every parameter, in the order of registration. Offsets are
+/// multiples of 16 elements.
+class ParameterTable {
+ public:
+  /// Register a parameter. Throws RuntimeError if the name is taken.
+  ParameterId add(ParameterSpec spec);
+  const std::vector<ParameterSpec>& specs() const { return specs_; }
+  const ParameterSpec& spec(ParameterId id) const { return specs_[static_cast<std::size_t>(id)]; }
+  /// Id of a name, -1 if unknown.
+  ParameterId find(std::string_view name) const;
+  /// Elements of the flat buffers, padding included.
+  std::int64_t flat_size() const { return flat_size_; }
+  /// Number of trainable parameters.
+  std::int64_t count() const;
+
+ private:
+  std::vector<ParameterSpec> specs_;
+  std::int64_t flat_size_ = 0;
+};
+
+/// Values and gradients of a table, each one flat buffer.
+class Parameters {
+ public:
+  explicit Parameters(const ParameterTable& table, bool with_gradients = true);
+
+  /// Draw initial values. Padding is zero.
+  void initialize(std::uint64_t seed);
+  void zero_gradients();
+
+  const ParameterTable& table() const { return *table_; }
+  float* value(ParameterId id);
+  const float* value(ParameterId id) const;
+  float* gradient(ParameterId id);
+  const float* gradient(ParameterId id) const;
+  /// Views with the parameter's shape.
+  Tensor value_tensor(ParameterId id) const;
+  Tensor gradient_tensor(ParameterId id) const;
+
+  Tensor& flat_values() { return values_; }
+  Tensor& flat_gradients() { return gradients_; }
+
+ private:
+  const ParameterTable* table_;
+  Tensor values_;     // MemoryKind::parameters
+  Tensor gradients_;  // MemoryKind::gradients
+};
+
+}  // namespace trib::model

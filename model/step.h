@@ -1,0 +1,70 @@
+// What flows through a model: one batch with everything computed from it.
+//
+// Axes: b sample, c channel, h/w pixel rows and columns, n token (patch), v target variable, d dim.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ops/base/step_arena.h"
+#include "ops/base/tensor.h"
+
+namespace trib::model {
+
+class Parameters;
+
+/// A batch as the model takes it.
+struct StepInput {
+  Tensor x_bchw;                           ///< f32
+  Tensor target_bvhw;                      ///< f32; empty unless the head predicts another image
+  std::vector<float> lead_hours;           ///< [B]; 0 where nothing is forecast
+  std::vector<std::uint64_t> sample_keys;  ///< [B]; random choices belong to these, not to a rank
+};
+
+/// Which tokens the encoder sees (masked autoencoders). Empty: all of them.
+struct Masking {
+  std::int64_t num_visible = 0;           ///< per sample
+  std::vector<std::int32_t> visible;      ///< [B * num_visible] token numbers, as shuffled
+  std::vector<std::int32_t> ids_restore;  ///< [B * N] as in MAE
+  bool active() const { return !visible.empty(); }
+};
+
+/// Patches with the weights that would turn them into tokens: where tokenizer and channel
+/// aggregation meet. An aggregation may ask for finished tokens or compute straight from patches.
+struct ChannelPatches {
+  Tensor patches_bncp;   ///< [B, N', C, P]: visible patches, P = patch * patch pixels
+  Tensor d_tokens_bncd;  ///< gradient of finished tokens; the unfused form fills it
+};
+
+/// State kept by one layer between its forward and its backward.
+struct LayerState {
+  virtual ~LayerState() = default;
+};
+
+/// One batch on its way through a model. Tensors live in the arena.
+struct Step {
+  Step(StepInput batch, StepArena& step_arena, const Parameters& params, bool train)
+      : input(std::move(batch)), arena(step_arena), parameters(params), training(train) {}
+
+  StepInput input;
+  StepArena& arena;
+  const Parameters& parameters;
+  bool training;
+
+  Masking masking;
+  ChannelPatches channels;
+  Tensor x_bnd;            ///< spatial tokens, after channel aggregation and every later layer
+  Tensor d_x_bnd;          ///< gradient of the loss by x_bnd
+  Tensor prediction;       ///< what the head predicts (its own layout)
+  Tensor prediction_bvhw;  ///< forecast heads: the predicted image
+  double loss = 0;         ///< mean over this rank's samples
+  float loss_scale = 1;    ///< factor on the loss whose gradient backward computes
+  std::vector<std::pair<std::string, double>> loss_terms;
+
+  std::vector<std::unique_ptr<LayerState>> states;  ///< by Layer::index()
+};
+
+}  // namespace trib::model

@@ -1,0 +1,60 @@
+// Memory of one training step: allocation is a pointer bump, everything is freed at once.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "ops/base/memory_ledger.h"
+#include "ops/base/tensor.h"
+
+namespace trib {
+
+/// A bump allocator for what one step keeps between forward and backward (activations) and for
+/// what a kernel needs for a moment (scratch, inside a Scope). Not thread-safe: the model's layers
+/// run one after another. Blocks are 64-byte aligned.
+///
+/// If the capacity does not suffice the arena adds a block; the next reset() replaces all blocks by
+/// one as large as the peak, so that steady state is a single allocation.
+class StepArena {
+ public:
+  explicit StepArena(std::size_t capacity_bytes = 0, MemoryKind kind = MemoryKind::activations);
+
+  /// Uninitialised memory for `count` floats.
+  float* floats(std::int64_t count);
+  /// Uninitialised tensor that is valid until reset() or the end of the enclosing Scope.
+  Tensor tensor(const Shape& shape, DType dtype = DType::f32);
+
+  /// Free everything. Tensors of the arena become invalid.
+  void reset();
+
+  std::size_t used() const { return used_; }
+  /// Largest used() since construction.
+  std::size_t peak() const { return peak_; }
+  std::size_t capacity() const;
+
+  /// Frees on destruction what was allocated since construction.
+  class Scope {
+   public:
+    explicit Scope(StepArena& arena);
+    ~Scope();
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    StepArena& arena_;
+    std::size_t block_, offset_, used_;
+  };
+
+ private:
+  std::byte* allocate(std::size_t bytes);
+
+  MemoryKind kind_;
+  std::vector<std::unique_ptr<Buffer>> blocks_;
+  std::size_t block_ = 0;   // block in use
+  std::size_t offset_ = 0;  // first free byte in it
+  std::size_t used_ = 0;
+  std::size_t peak_ = 0;
+};
+
+}  // namespace trib

@@ -1,0 +1,34 @@
+// Matrix products over OpenBLAS, split over the compute threads.
+#pragma once
+
+#include <cstdint>
+
+namespace trib::ops {
+
+enum class Transpose : bool { no = false, yes = true };
+
+/// c_mn = alpha * op(a)_mk * op(b)_kn + beta * c_mn, row-major, leading dimensions in elements.
+///
+/// OpenBLAS is called with one thread a call (see require_single_threaded_blas); the M x N plane is
+/// cut into tiles that depend on the shape alone and the tiles run in parallel_for, so the result
+/// does not depend on the number of threads.
+void gemm(Transpose trans_a, Transpose trans_b, std::int64_t m, std::int64_t n, std::int64_t k,
+          float alpha, const float* a, std::int64_t lda, const float* b, std::int64_t ldb,
+          float beta, float* c, std::int64_t ldc);
+
+/// The same on the calling thread alone: for use inside a parallel_for.
+void gemm_serial(Transpose trans_a, Transpose trans_b, std::int64_t m, std::int64_t n,
+                 std::int64_t k, float alpha, const float* a, std::int64_t lda, const float* b,
+                 std::int64_t ldb, float beta, float* c, std::int64_t ldc);
+
+/// Set OpenBLAS to one thread for the whole process; throws RuntimeError if it refuses. Call once
+/// before the first gemm (gemm does so itself).
+void require_single_threaded_blas();
+
+/// "OpenBLAS 0.3.21 ... Haswell": configuration and the core whose kernels run.
+const char* blas_description();
+
+/// Floating-point operations done by gemm and gemm_serial in this process so far (2*m*n*k a call).
+std::int64_t gemm_flops();
+
+}  // namespace trib::ops

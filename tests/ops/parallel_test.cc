@@ -1,0 +1,46 @@
+#include "ops/base/parallel.h"
+
+#include <mutex>
+#include <set>
+#include <stdexcept>
+
+#include <gtest/gtest.h>
+#include <tbb/task_arena.h>
+
+namespace trib {
+namespace {
+
+std::set<std::pair<std::int64_t, std::int64_t>> pieces(int threads, std::int64_t count,
+                                                       std::int64_t grain) {
+  std::set<std::pair<std::int64_t, std::int64_t>> seen;
+  std::mutex mutex;
+  tbb::task_arena(threads).execute([&] {
+    parallel_for(count, grain, [&](std::int64_t begin, std::int64_t end) {
+      const std::lock_guard lock(mutex);
+      seen.insert({begin, end});
+    });
+  });
+  return seen;
+}
+
+TEST(ParallelFor, PiecesCoverTheRangeAndDoNotDependOnThreads) {
+  const auto one = pieces(1, 1001, 10);
+  EXPECT_EQ(one, pieces(2, 1001, 10));
+  std::int64_t next = 0;
+  for (const auto& [begin, end] : one) {
+    EXPECT_EQ(begin, next);
+    EXPECT_GE(end - begin, 10);
+    next = end;
+  }
+  EXPECT_EQ(next, 1001);
+}
+
+TEST(ParallelFor, RethrowsTheBodysException) {
+  EXPECT_THROW(
+      parallel_for(8, 1, [](std::int64_t, std::int64_t) { throw std::runtime_error("x"); }),
+      std::runtime_error);
+  parallel_for(0, 1, [](std::int64_t, std::int64_t) { FAIL(); });
+}
+
+}  // namespace
+}  // namespace trib
