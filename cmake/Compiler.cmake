@@ -22,7 +22,8 @@ target_compile_options(tributary_compile_options INTERFACE
 
 # Math functions never report through errno or floating-point traps here; NaN and infinity keep
 # their meaning, because missing data is marked with NaN.
-add_compile_options(-fno-math-errno -fno-trapping-math)
+# Loops marked `#pragma omp simd` may be vectorised, sums in them reordered; no OpenMP threads.
+add_compile_options(-fno-math-errno -fno-trapping-math -fopenmp-simd)
 if(TRIB_NATIVE)
   add_compile_options(-march=native)
 endif()

@@ -13,6 +13,7 @@ find_package(HDF5 REQUIRED COMPONENTS C)
 pkg_check_modules(netcdf REQUIRED IMPORTED_TARGET netcdf)
 pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc)
 pkg_check_modules(zlib REQUIRED IMPORTED_TARGET zlib)
+pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 
 # The pthread build is asked for by its own name: the "blas" alternative may point elsewhere, and
 # its thread count must be ours to set (OpenMP builds ignore openblas_set_num_threads).

@@ -1,0 +1,36 @@
+#include "ops/kernels/linear.h"
+
+#include <algorithm>
+
+#include "ops/base/parallel.h"
+#include "ops/kernels/activation.h"
+#include "ops/kernels/gemm.h"
+#include "ops/kernels/reduce.h"
+
+namespace trib::ops {
+
+void linear_forward(float* y_ro, const float* x_ri, const float* w_oi, const float* b_o,
+                    std::int64_t rows, std::int64_t in, std::int64_t out) {
+  if (b_o != nullptr) {
+    // The product is added to the bias: cheaper than adding the bias to the product, because a
+    // product without addend begins by clearing its result anyway.
+    parallel_for(rows, row_grain(out), [=](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) std::copy_n(b_o, out, y_ro + r * out);
+    });
+  }
+  gemm(Transpose::no, Transpose::yes, rows, out, in, 1.0F, x_ri, in, w_oi, in,
+       b_o != nullptr ? 1.0F : 0.0F, y_ro, out);
+}
+
+void linear_backward(float* dx_ri, float* dw_oi, float* db_o, const float* dy_ro, const float* x_ri,
+                     const float* w_oi, std::int64_t rows, std::int64_t in, std::int64_t out,
+                     bool accumulate_dx) {
+  if (dx_ri != nullptr) {
+    gemm(Transpose::no, Transpose::no, rows, in, out, 1.0F, dy_ro, out, w_oi, in,
+         accumulate_dx ? 1.0F : 0.0F, dx_ri, in);
+  }
+  gemm(Transpose::yes, Transpose::no, out, in, rows, 1.0F, dy_ro, out, x_ri, in, 1.0F, dw_oi, in);
+  if (db_o != nullptr) add_row_sum(db_o, dy_ro, rows, out);
+}
+
+}  // namespace trib::ops

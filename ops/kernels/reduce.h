@@ -1,0 +1,65 @@
+// Sums over many items in parallel, with results that do not depend on the number of threads: the
+// items are cut into pieces by their number alone, and the pieces' sums are added in order.
+// Private to ops/kernels.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "ops/base/parallel.h"
+
+namespace trib::ops {
+
+/// Elements a task of an elementwise loop gets at least: some microseconds of work.
+inline constexpr std::int64_t kElementGrain = 16384;
+
+/// Rows of `dim` elements a task gets at least.
+inline std::int64_t row_grain(std::int64_t dim) {
+  return std::max<std::int64_t>(kElementGrain / std::max<std::int64_t>(dim, 1), 1);
+}
+
+namespace detail {
+
+/// How many pieces of at least `grain` items to cut `count` items into. Bounded, because each
+/// piece has a sum of its own.
+inline std::int64_t reduction_pieces(std::int64_t count, std::int64_t grain) {
+  constexpr std::int64_t kMaxPieces = 64;
+  return std::clamp<std::int64_t>(count / grain, 1, kMaxPieces);
+}
+
+}  // namespace detail
+
+/// Sum in double over [0, count): body(begin, end) returns the sum of its items.
+template <class Body>
+double reduce(std::int64_t count, std::int64_t grain, const Body& body) {
+  const std::int64_t pieces = detail::reduction_pieces(count, grain);
+  std::vector<double> sums(static_cast<std::size_t>(pieces));
+  parallel_for(pieces, 1, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t i = first; i < last; ++i) {
+      sums[static_cast<std::size_t>(i)] = body(i * count / pieces, (i + 1) * count / pieces);
+    }
+  });
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  return total;
+}
+
+/// Add to total[width]: body(begin, end, sum) adds its items to sum[width], which starts at zero.
+template <class Body>
+void reduce_vector(std::int64_t count, std::int64_t grain, float* total, std::int64_t width,
+                   const Body& body) {
+  const std::int64_t pieces = detail::reduction_pieces(count, grain);
+  std::vector<float> sums(static_cast<std::size_t>(pieces * width));
+  parallel_for(pieces, 1, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t i = first; i < last; ++i) {
+      body(i * count / pieces, (i + 1) * count / pieces, sums.data() + i * width);
+    }
+  });
+  for (std::int64_t i = 0; i < pieces; ++i) {
+    const float* sum = sums.data() + i * width;
+    for (std::int64_t j = 0; j < width; ++j) total[j] += sum[j];
+  }
+}
+
+}  // namespace trib::ops
