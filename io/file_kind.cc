@@ -1,0 +1,81 @@
+#include "io/file_kind.h"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include <fmt/format.h>
+
+#include "io/classic_netcdf.h"
+#include "ops/base/error.h"
+
+namespace trib::io {
+
+FileKind file_kind(const std::string& path) {
+  if (std::filesystem::is_directory(path)) {
+    throw DataError(fmt::format("{}: is a folder, expected a file", path));
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw DataError(fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
+  std::array<char, 8> head{};
+  file.read(head.data(), head.size());
+  const std::string_view magic(head.data(), static_cast<std::size_t>(file.gcount()));
+  if (magic.empty()) return FileKind::empty;
+  if (magic.substr(0, 3) == "CDF") return FileKind::netcdf_classic;
+  if (magic == "\x89HDF\r\n\x1a\n") return FileKind::hdf5;
+  if (magic.substr(0, 4) == "PK\x03\x04") return FileKind::zip;
+  if (magic.substr(0, 4) == "GRIB") return FileKind::grib;
+  return FileKind::other;
+}
+
+std::string_view describe(FileKind kind) {
+  switch (kind) {
+    case FileKind::netcdf_classic:
+      return "a classic NetCDF file";
+    case FileKind::hdf5:
+      return "an HDF5 file";
+    case FileKind::zip:
+      return "a ZIP archive";
+    case FileKind::grib:
+      return "a GRIB file";
+    case FileKind::empty:
+      return "an empty file";
+    case FileKind::other:
+      break;
+  }
+  return "a file of another format";
+}
+
+void check_netcdf_file(const std::string& path) {
+  const FileKind kind = file_kind(path);
+  switch (kind) {
+    case FileKind::hdf5:
+      return;
+    case FileKind::zip:
+      throw DataError(fmt::format(
+          "{}: is a ZIP archive, not NetCDF: the CDS packs several files this way; unzip it and "
+          "read the .nc files inside",
+          path));
+    case FileKind::grib:
+      throw DataError(fmt::format(
+          "{}: is a GRIB file, not NetCDF: download as NetCDF or convert it (cdo -f nc4 copy)",
+          path));
+    case FileKind::empty:
+    case FileKind::other:
+      throw DataError(fmt::format("{}: is {}, expected NetCDF", path, describe(kind)));
+    case FileKind::netcdf_classic:
+      break;
+  }
+  const ClassicExtent extent = classic_extent(path);
+  const auto found = static_cast<std::int64_t>(std::filesystem::file_size(path));
+  if (found < extent.bytes) {
+    throw DataError(
+        fmt::format("{}: truncated: {} bytes, its header promises {} (variable {} ends "
+                    "there)",
+                    path, found, extent.bytes, extent.last_variable));
+  }
+}
+
+}  // namespace trib::io

@@ -1,0 +1,241 @@
+#include "io/grid_source.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <mutex>
+#include <span>
+#include <tuple>
+#include <unordered_map>
+
+#include <fmt/format.h>
+
+#include "io/cf_time.h"
+#include "io/file_pool.h"
+#include "io/grid_series.h"
+#include "io/hdf5_lock.h"
+#include "ops/base/error.h"
+
+namespace trib::io {
+namespace {
+
+// Bytes of the chunks one image touches of a variable, 0 if it is not chunked.
+std::size_t chunk_bytes_of_image(const NetcdfFile& file, const GridVariable& v) {
+  const auto chunks = file.chunks(v.variable);
+  if (chunks.empty()) return 0;
+  std::size_t bytes = size_of(*v.variable.dtype);
+  for (std::size_t axis = 0; axis < chunks.size(); ++axis) {
+    const auto d = static_cast<std::size_t>(v.variable.dimensions[axis]);
+    const bool one_index = v.roles[axis] == AxisRole::time || v.roles[axis] == AxisRole::member;
+    const std::int64_t extent = one_index ? 1 : file.dimensions()[d].length;
+    const std::int64_t count = (extent + chunks[axis] - 1) / chunks[axis];
+    bytes *= static_cast<std::size_t>(count * chunks[axis]);
+  }
+  return bytes;
+}
+
+// A file of the pool with its chunk caches, which are charged to the ledger.
+class OpenGridFile {
+ public:
+  OpenGridFile(const std::string& path, const std::vector<const GridVariable*>& used,
+               std::size_t cache_bytes)
+      : file_(path) {
+    for (const GridVariable* v : used) {
+      const std::size_t wanted = chunk_bytes_of_image(file_, *v);
+      const std::size_t given = wanted <= cache_bytes ? wanted : 0;
+      file_.set_chunk_cache(v->variable, given);
+      cache_bytes -= given;
+      charged_ += static_cast<std::int64_t>(given);
+    }
+    memory_ledger::charge(MemoryKind::ingest, charged_);
+  }
+  ~OpenGridFile() { memory_ledger::release(MemoryKind::ingest, charged_); }
+  OpenGridFile(const OpenGridFile&) = delete;
+  OpenGridFile& operator=(const OpenGridFile&) = delete;
+
+  const NetcdfFile& file() const { return file_; }
+
+ private:
+  NetcdfFile file_;
+  std::int64_t charged_ = 0;
+};
+
+class NetcdfGridSource final : public GridSource {
+ public:
+  NetcdfGridSource(GridSeries series, const GridOptions& options)
+      : series_(std::move(series)),
+        grid_(std::make_shared<const LatLonGrid>(series_.files[0].grid)),
+        allow_empty_fields_(options.allow_empty_fields),
+        used_(variables_used()),
+        pool_(std::max<std::size_t>(1, options.max_open_files),
+              [this, bytes = options.chunk_cache_bytes](const std::string& path) {
+                return std::make_unique<OpenGridFile>(path, used_.at(path), bytes);
+              }) {
+    for (std::int64_t m = 0; m < series_.num_members; ++m) {
+      times_.insert(times_.end(), series_.times.begin(), series_.times.end());
+    }
+  }
+
+  const std::vector<Channel>& channels() const override { return series_.channels; }
+  std::int64_t size() const override { return static_cast<std::int64_t>(times_.size()); }
+  Extent extent(std::int64_t) const override {
+    return {static_cast<std::int64_t>(grid_->latitudes.size()),
+            static_cast<std::int64_t>(grid_->longitudes.size())};
+  }
+  std::shared_ptr<const LatLonGrid> grid() const override { return grid_; }
+  const std::vector<double>& times() const override { return times_; }
+  std::int64_t num_members() const override { return series_.num_members; }
+  std::int64_t bytes_decoded() const override { return bytes_decoded_; }
+
+  Provenance provenance(std::int64_t index) const override {
+    check_index(index);
+    const auto time = static_cast<std::size_t>(index % num_times());
+    const Extent e = extent(index);
+    Provenance p;
+    p.file = file_of(0, time).path;
+    p.window = {0, 0, e.height, e.width};
+    p.time = times_[static_cast<std::size_t>(index)];
+    return p;
+  }
+
+  Image read(std::int64_t index, const std::optional<Window>& window) const override;
+
+ private:
+  // A run of levels of one variable that are neighbours in the file.
+  struct Piece {
+    std::size_t channel;
+    TimeSlot slot;
+    ChannelPlace place;
+  };
+
+  std::int64_t num_times() const { return static_cast<std::int64_t>(series_.times.size()); }
+  const TimeSlot& slot_of(std::size_t channel, std::size_t time) const {
+    return series_.timelines[series_.timeline_of_channel[channel]][time];
+  }
+  const GridHeader& file_of(std::size_t channel, std::size_t time) const {
+    return series_.files[static_cast<std::size_t>(slot_of(channel, time).file)];
+  }
+
+  std::unordered_map<std::string, std::vector<const GridVariable*>> variables_used() const {
+    std::unordered_map<std::string, std::vector<const GridVariable*>> used;
+    for (std::size_t f = 0; f < series_.files.size(); ++f) {
+      auto& list = used[series_.files[f].path];
+      for (const ChannelPlace& p : series_.places[f]) {
+        if (p.variable < 0) continue;
+        const GridVariable* v = &series_.files[f].variables[static_cast<std::size_t>(p.variable)];
+        if (std::ranges::find(list, v) == list.end()) list.push_back(v);
+      }
+    }
+    return used;
+  }
+
+  void check_index(std::int64_t index) const {
+    if (index < 0 || index >= size()) {
+      throw RuntimeError(fmt::format("grid image {} of {}", index, size()));
+    }
+  }
+  // Pieces of an image in the order of files, variables and levels.
+  std::vector<Piece> pieces_of(std::size_t time) const;
+  void read_run(std::span<const Piece> run, std::int64_t member, const Window& window,
+                Tensor& out_cyx) const;
+  void check_not_empty(const Piece& piece, std::int64_t index, std::span<const float> field) const;
+
+  GridSeries series_;
+  std::shared_ptr<const LatLonGrid> grid_;
+  bool allow_empty_fields_;
+  std::vector<double> times_;                                               // of images
+  std::unordered_map<std::string, std::vector<const GridVariable*>> used_;  // by path
+  mutable FilePool<OpenGridFile> pool_;  // guarded by hdf5_family_lock()
+  mutable std::atomic<std::int64_t> bytes_decoded_{0};
+};
+
+std::vector<NetcdfGridSource::Piece> NetcdfGridSource::pieces_of(std::size_t time) const {
+  std::vector<Piece> pieces;
+  for (std::size_t c = 0; c < series_.channels.size(); ++c) {
+    const TimeSlot& slot = slot_of(c, time);
+    pieces.push_back({c, slot, series_.places[static_cast<std::size_t>(slot.file)][c]});
+  }
+  std::ranges::sort(pieces, [](const Piece& a, const Piece& b) {
+    return std::tie(a.slot.file, a.place.variable, a.place.level) <
+           std::tie(b.slot.file, b.place.variable, b.place.level);
+  });
+  return pieces;
+}
+
+Image NetcdfGridSource::read(std::int64_t index, const std::optional<Window>& window) const {
+  Image image;
+  image.provenance = provenance(index);
+  const Window whole = image.provenance.window;
+  const Window w = window.value_or(whole);
+  if (w.y < 0 || w.x < 0 || w.height < 1 || w.width < 1 || w.y + w.height > whole.height ||
+      w.x + w.width > whole.width) {
+    throw RuntimeError(fmt::format("{}: window {}x{} at ({}, {}) is not inside {}x{}",
+                                   image.provenance.file, w.height, w.width, w.y, w.x, whole.height,
+                                   whole.width));
+  }
+  image.provenance.window = w;
+  image.data_cyx =
+      Tensor::empty({static_cast<std::int64_t>(series_.channels.size()), w.height, w.width},
+                    DType::f32, MemoryKind::ingest);
+
+  const std::vector<Piece> pieces = pieces_of(static_cast<std::size_t>(index % num_times()));
+  for (std::size_t begin = 0, end; begin < pieces.size(); begin = end) {
+    end = begin + 1;
+    while (end < pieces.size() && pieces[end].slot.file == pieces[begin].slot.file &&
+           pieces[end].place.variable == pieces[begin].place.variable &&
+           pieces[end].place.level == pieces[end - 1].place.level + 1) {
+      ++end;
+    }
+    read_run({pieces.data() + begin, end - begin}, index / num_times(), w, image.data_cyx);
+  }
+  if (!allow_empty_fields_ && w == whole) {
+    const auto plane = static_cast<std::size_t>(w.height * w.width);
+    for (const Piece& p : pieces) {
+      check_not_empty(p, index, {image.data_cyx.data<float>() + p.channel * plane, plane});
+    }
+  }
+  return image;
+}
+
+void NetcdfGridSource::read_run(std::span<const Piece> run, std::int64_t member,
+                                const Window& window, Tensor& out_cyx) const {
+  const Piece& first = run.front();
+  const GridHeader& header = series_.files[static_cast<std::size_t>(first.slot.file)];
+  const GridVariable& variable = header.variables[static_cast<std::size_t>(first.place.variable)];
+  const SlabRequest request{first.slot.time, member, first.place.level,
+                            static_cast<std::int64_t>(run.size()), window};
+  const GridSlab slab = [&] {
+    const std::scoped_lock lock(hdf5_family_lock());
+    return GridSlab(pool_.get(header.path).file(), header, variable, request);
+  }();
+  bytes_decoded_ += slab.num_bytes();
+  for (std::size_t i = 0; i < run.size(); ++i) {
+    const auto channel = static_cast<std::int64_t>(run[i].channel);
+    slab.unpack_level(static_cast<std::int64_t>(i),
+                      out_cyx.data<float>() + channel * window.height * window.width);
+  }
+}
+
+void NetcdfGridSource::check_not_empty(const Piece& piece, std::int64_t index,
+                                       std::span<const float> field) const {
+  if (std::ranges::any_of(field, [](float v) { return !std::isnan(v); })) return;
+  throw DataError(fmt::format("{}: every value of {} at {} is missing",
+                              series_.files[static_cast<std::size_t>(piece.slot.file)].path,
+                              series_.channels[piece.channel].name,
+                              format_time(times_[static_cast<std::size_t>(index)])));
+}
+
+}  // namespace
+
+std::unique_ptr<GridSource> open_grid(const GridOptions& options) {
+  std::vector<GridHeader> headers;
+  for (const std::string& path : expand_files(options.files)) {
+    headers.push_back(read_grid_header(NetcdfFile(path)));
+  }
+  if (headers.empty()) throw ConfigError("grid: no files given");
+  return std::make_unique<NetcdfGridSource>(
+      join_grid_files(std::move(headers), options.channels, options.times, options.time_stride),
+      options);
+}
+
+}  // namespace trib::io

@@ -1,0 +1,62 @@
+// Reader of gridded fields: NetCDF files of ERA5 and its kin, as the Climate Data Store sends them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/image_source.h"
+
+namespace trib::io {
+
+/// What to read of which files.
+struct GridOptions {
+  /// Files or shell patterns. Files with the same variables are joined along time, files with
+  /// other variables at the same times add channels. Fields without any time (a land-sea mask)
+  /// are repeated at each time. All must lie on one grid.
+  std::vector<std::string> files;
+
+  /// Channels in the order wanted: "t2m", "z_500", "z" (all levels of z), "t@500,850", "*_850";
+  /// long names ("temperature_850", "2m_temperature") do as well. Empty: all.
+  std::vector<std::string> channels;
+
+  /// Inclusive range of dates, "2019-03-01..2019-03-20", "2019..", "2019-03"; a date without hours
+  /// is the whole day. Empty: all times.
+  std::string times;
+
+  /// Take every n-th time of the range.
+  std::int64_t time_stride = 1;
+
+  /// Accept fields in which every value is missing. Usually they are a failed download.
+  bool allow_empty_fields = false;
+
+  /// Bound on files held open.
+  std::size_t max_open_files = 16;
+
+  /// Bound on the chunk caches of an open netCDF-4 file. The cache is made as large as the chunks
+  /// one image touches, so that consecutive times of a chunk are decompressed once; chunks beyond
+  /// the bound are decompressed anew for each image.
+  std::size_t chunk_cache_bytes = std::size_t{16} << 20;
+};
+
+/// Fields on one latitude-longitude grid. Images are [channel, latitude, longitude] with latitudes
+/// and longitudes ASCENDING whatever the order in the file; grid() tells them. Windows count rows
+/// from the south. There is one image a time and ensemble member: all times of the first member,
+/// then of the next.
+class GridSource : public ImageSource {
+ public:
+  /// Time of each image in seconds since 1970-01-01T00:00Z; NaN if the files tell none.
+  virtual const std::vector<double>& times() const = 0;
+  /// Number of ensemble members; images `size() / num_members()` apart differ in the member alone.
+  virtual std::int64_t num_members() const = 0;
+};
+
+/// Open files by reading their headers. Packed values are unpacked, missing ones become NaN, and
+/// where a file has preliminary and final data side by side ("expver") they are merged. Reading
+/// touches the selected variables, levels, times and rows alone.
+/// Throws ConfigError for malformed options, DataError for broken files, files that do not fit
+/// together, times a channel lacks or has twice, and channels no file holds.
+std::unique_ptr<GridSource> open_grid(const GridOptions& options);
+
+}  // namespace trib::io

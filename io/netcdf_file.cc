@@ -1,0 +1,186 @@
+#include "io/netcdf_file.h"
+
+#include <algorithm>
+#include <functional>
+#include <mutex>
+#include <numeric>
+
+#include <fmt/format.h>
+#include <netcdf.h>
+
+#include "io/file_kind.h"
+#include "io/hdf5_lock.h"
+#include "ops/base/error.h"
+
+namespace trib::io {
+namespace {
+
+std::optional<DType> dtype_of(nc_type type) {
+  switch (type) {
+    case NC_FLOAT:
+      return DType::f32;
+    case NC_DOUBLE:
+      return DType::f64;
+    case NC_BYTE:
+      return DType::i8;
+    case NC_SHORT:
+      return DType::i16;
+    case NC_INT:
+      return DType::i32;
+    case NC_INT64:
+      return DType::i64;
+    case NC_UBYTE:
+      return DType::u8;
+    case NC_USHORT:
+      return DType::u16;
+    case NC_UINT:
+      return DType::u32;
+    case NC_UINT64:
+      return DType::u64;
+    default:
+      return std::nullopt;
+  }
+}
+
+}  // namespace
+
+NetcdfFile::NetcdfFile(const std::string& path) : path_(path) {
+  check_netcdf_file(path);
+  const std::scoped_lock lock(hdf5_family_lock());
+  check(nc_open(path.c_str(), NC_NOWRITE, &id_), "cannot open");
+  try {
+    int num_dimensions = 0, num_variables = 0;
+    check(nc_inq_ndims(id_, &num_dimensions), "cannot list dimensions");
+    check(nc_inq_nvars(id_, &num_variables), "cannot list variables");
+    char name[NC_MAX_NAME + 1];
+    for (int d = 0; d < num_dimensions; ++d) {
+      std::size_t length = 0;
+      check(nc_inq_dim(id_, d, name, &length), "cannot list dimensions");
+      dimensions_.push_back({name, static_cast<std::int64_t>(length)});
+    }
+    for (int v = 0; v < num_variables; ++v) {
+      nc_type type = NC_NAT;
+      int rank = 0;
+      int dimensions[NC_MAX_VAR_DIMS];
+      check(nc_inq_var(id_, v, name, &type, &rank, dimensions, nullptr), "cannot list variables");
+      variables_.push_back({v, name, dtype_of(type), {dimensions, dimensions + rank}});
+    }
+  } catch (...) {
+    nc_close(id_);
+    throw;
+  }
+}
+
+NetcdfFile::~NetcdfFile() {
+  const std::scoped_lock lock(hdf5_family_lock());
+  nc_close(id_);
+}
+
+void NetcdfFile::check(int status, const std::string& what) const {
+  if (status != NC_NOERR) {
+    throw DataError(fmt::format("{}: {}: {}", path_, what, nc_strerror(status)));
+  }
+}
+
+const NetcdfVariable* NetcdfFile::find(const std::string& name) const {
+  const auto found = std::ranges::find(variables_, name, &NetcdfVariable::name);
+  return found == variables_.end() ? nullptr : &*found;
+}
+
+std::string NetcdfFile::format() const {
+  const std::scoped_lock lock(hdf5_family_lock());
+  int format = 0;
+  check(nc_inq_format(id_, &format), "cannot tell the format");
+  switch (format) {
+    case NC_FORMAT_CLASSIC:
+      return "NetCDF classic";
+    case NC_FORMAT_64BIT_OFFSET:
+      return "NetCDF classic, 64-bit offset";
+    case NC_FORMAT_64BIT_DATA:
+      return "NetCDF classic, 64-bit data";
+    case NC_FORMAT_NETCDF4_CLASSIC:
+      return "NetCDF-4, classic model";
+    default:
+      return "NetCDF-4";
+  }
+}
+
+std::string NetcdfFile::text(const NetcdfVariable& variable, const char* attribute) const {
+  const std::scoped_lock lock(hdf5_family_lock());
+  nc_type type = NC_NAT;
+  std::size_t length = 0;
+  if (nc_inq_att(id_, variable.id, attribute, &type, &length) != NC_NOERR || length == 0) return "";
+  if (type == NC_CHAR) {
+    std::string text(length, '\0');
+    check(nc_get_att_text(id_, variable.id, attribute, text.data()), variable.name);
+    while (!text.empty() && text.back() == '\0') text.pop_back();
+    return text;
+  }
+  if (type == NC_STRING) {
+    std::vector<char*> strings(length, nullptr);
+    check(nc_get_att_string(id_, variable.id, attribute, strings.data()), variable.name);
+    std::string text = strings[0] != nullptr ? strings[0] : "";
+    nc_free_string(length, strings.data());
+    return text;
+  }
+  return "";
+}
+
+std::vector<double> NetcdfFile::numbers(const NetcdfVariable& variable,
+                                        const char* attribute) const {
+  const std::scoped_lock lock(hdf5_family_lock());
+  nc_type type = NC_NAT;
+  std::size_t length = 0;
+  if (nc_inq_att(id_, variable.id, attribute, &type, &length) != NC_NOERR || !dtype_of(type)) {
+    return {};
+  }
+  std::vector<double> numbers(length);
+  check(nc_get_att_double(id_, variable.id, attribute, numbers.data()), variable.name);
+  return numbers;
+}
+
+std::vector<std::int64_t> NetcdfFile::chunks(const NetcdfVariable& variable) const {
+  const std::scoped_lock lock(hdf5_family_lock());
+  int storage = NC_CONTIGUOUS;
+  std::vector<std::size_t> extents(std::max<std::size_t>(1, variable.dimensions.size()));
+  check(nc_inq_var_chunking(id_, variable.id, &storage, extents.data()), variable.name);
+  if (storage != NC_CHUNKED) return {};
+  return {extents.begin(), extents.end()};
+}
+
+std::string NetcdfFile::filters(const NetcdfVariable& variable) const {
+  const std::scoped_lock lock(hdf5_family_lock());
+  int shuffle = 0, deflate = 0, level = 0;
+  // Classic files have no filters: the call fails there.
+  if (nc_inq_var_deflate(id_, variable.id, &shuffle, &deflate, &level) != NC_NOERR) return "";
+  std::string text = shuffle != 0 ? "shuffle" : "";
+  if (deflate != 0) text += fmt::format("{}deflate {}", text.empty() ? "" : ", ", level);
+  return text;
+}
+
+void NetcdfFile::set_chunk_cache(const NetcdfVariable& variable, std::size_t bytes) {
+  const std::scoped_lock lock(hdf5_family_lock());
+  constexpr std::size_t kSlots = 521;  // of the hash table; a prime, as HDF5 advises
+  const int status = nc_set_var_chunk_cache(id_, variable.id, bytes, kSlots, 0.75F);
+  if (status != NC_ENOTNC4) check(status, variable.name + ": cannot set the chunk cache");
+}
+
+std::vector<double> NetcdfFile::values(const NetcdfVariable& variable) const {
+  const std::scoped_lock lock(hdf5_family_lock());
+  std::size_t count = 1;
+  for (const int d : variable.dimensions) {
+    count *= static_cast<std::size_t>(dimensions_[static_cast<std::size_t>(d)].length);
+  }
+  std::vector<double> values(count);
+  check(nc_get_var_double(id_, variable.id, values.data()), "variable " + variable.name);
+  return values;
+}
+
+void NetcdfFile::read(const NetcdfVariable& variable, const std::vector<std::size_t>& start,
+                      const std::vector<std::size_t>& count, void* out) const {
+  const std::scoped_lock lock(hdf5_family_lock());
+  check(nc_get_vara(id_, variable.id, start.data(), count.data(), out),
+        fmt::format("cannot read variable {} at [{}]", variable.name, fmt::join(start, ", ")));
+}
+
+}  // namespace trib::io

@@ -1,0 +1,34 @@
+// From the numbers of a file to physical values.
+//
+// Axes: c channel, y row, x column.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "ops/base/dtype.h"
+
+namespace trib::io {
+
+/// How a file packs values: value = scale * raw + offset, and raw numbers that mean "missing".
+/// A missing number the element type cannot hold (NaN on integers) is never met.
+struct Packing {
+  double scale = 1, offset = 0;
+  std::vector<double> missing;
+  bool operator==(const Packing&) const = default;
+};
+
+/// Elements of a file in memory; strides in elements, negative ones run backwards from `first`.
+struct RawBlock {
+  const std::byte* first;
+  DType dtype;
+  std::array<std::int64_t, 3> extents_cyx;
+  std::array<std::int64_t, 3> strides_cyx;
+};
+
+/// Write the physical values of a block to a contiguous array [c, y, x]; missing ones become NaN.
+void unpack(const RawBlock& block, const Packing& packing, float* out_cyx);
+
+}  // namespace trib::io

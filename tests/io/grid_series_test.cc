@@ -1,0 +1,184 @@
+// Series made of several files, written here.
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "io/cf_time.h"
+#include "io/grid_source.h"
+#include "ops/base/error.h"
+#include "tests/io/netcdf_writer.h"
+
+namespace trib::io {
+namespace {
+
+using test::GridFixture;
+using test::NetcdfWriter;
+using test::write_grid;
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class GridSeriesTest : public testing::Test {
+ protected:
+  GridSeriesTest() {
+    const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = testing::TempDir() + "grid_series_" + info->name() + "/";
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+  ~GridSeriesTest() override { std::filesystem::remove_all(folder_); }
+
+  std::string path(const std::string& name) const { return folder_ + name; }
+  std::unique_ptr<GridSource> open(std::vector<std::string> channels = {}) const {
+    GridOptions options;
+    options.files = {folder_ + "*.nc"};
+    options.channels = std::move(channels);
+    return open_grid(options);
+  }
+  std::string error() const {
+    try {
+      open();
+    } catch (const DataError& e) {
+      return e.what();
+    }
+    return "no DataError";
+  }
+
+  std::string folder_;
+};
+
+TEST_F(GridSeriesTest, FilesAreJoinedAlongTime) {
+  // The names sort the other way round than the times.
+  write_grid(path("a.nc"), {.hours = {12, 18}, .start = 100});
+  write_grid(path("b.nc"), {.hours = {0, 6}, .start = 0});
+  const auto source = open();
+  ASSERT_EQ(source->size(), 4);
+  EXPECT_EQ(format_time(source->times()[3]), "2020-01-01T18:00Z");
+  // Latitudes 10, 0, -10 come out ascending: the first row is the file's last.
+  EXPECT_EQ(source->read(0).data_cyx.data<float>()[0], 8);
+  EXPECT_EQ(source->read(1).data_cyx.data<float>()[0], 12 + 8);
+  EXPECT_EQ(source->read(2).data_cyx.data<float>()[0], 100 + 8);
+  EXPECT_EQ(source->read(3).data_cyx.data<float>()[11], 100 + 12 + 3);
+  EXPECT_EQ(source->provenance(2).file, path("a.nc"));
+}
+
+TEST_F(GridSeriesTest, FilesAddChannels) {
+  write_grid(path("a.nc"), {.variable = "t2m", .hours = {0, 6}});
+  write_grid(path("b.nc"), {.variable = "2m_dewpoint_temperature", .hours = {0, 6}, .start = 50});
+  const auto source = open({"d2m", "t2m"});
+  ASSERT_EQ(source->size(), 2);
+  const Image image = source->read(1);
+  EXPECT_EQ(image.data_cyx.data<float>()[0], 50 + 12 + 8);
+  EXPECT_EQ(image.data_cyx.data<float>()[12], 12 + 8);
+}
+
+TEST_F(GridSeriesTest, ConstantsAreRepeated) {
+  write_grid(path("a.nc"), {.hours = {0, 6, 12}});
+  {
+    NetcdfWriter file(path("b.nc"));
+    const int lat = file.dimension("lat", 3), lon = file.dimension("lon", 4);
+    const int lat_v = file.define("lat", NC_FLOAT, {lat});
+    const int lon_v = file.define("lon", NC_FLOAT, {lon});
+    const int lsm = file.define("land_sea_mask", NC_BYTE, {lat, lon});
+    file.write(lat_v, {-10, 0, 10});
+    file.write(lon_v, {0, 90, 180, 270});
+    file.write(lsm, {1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0});
+  }
+  const auto source = open({"lsm", "t2m"});
+  ASSERT_EQ(source->size(), 3);
+  for (int i = 0; i < 3; ++i) {
+    const Image image = source->read(i);
+    EXPECT_EQ(image.data_cyx.data<float>()[2], 1);
+    EXPECT_EQ(image.data_cyx.data<float>()[3], 0);
+    EXPECT_EQ(image.data_cyx.data<float>()[12], 12 * i + 8);
+  }
+}
+
+TEST_F(GridSeriesTest, OverlapsAndGapsAreReported) {
+  write_grid(path("a.nc"), {.hours = {0, 6}});
+  write_grid(path("b.nc"), {.hours = {6, 12}});
+  EXPECT_THAT(error(), AllOf(HasSubstr("overlap: t2m at 2020-01-01T06:00Z"),
+                             HasSubstr(path("a.nc")), HasSubstr(path("b.nc"))));
+  write_grid(path("b.nc"), {.variable = "u10", .hours = {6, 12}});
+  EXPECT_THAT(error(),
+              HasSubstr("gap: t2m is missing at 1 of 3 times, first at 2020-01-01T12:00Z"));
+  EXPECT_EQ(open({"u10"})->size(), 2);
+}
+
+TEST_F(GridSeriesTest, OtherGridsAreRefused) {
+  write_grid(path("a.nc"), {.hours = {0}});
+  write_grid(path("b.nc"), {.hours = {6}, .latitudes = {12, 0, -12}});
+  EXPECT_THAT(error(), AllOf(HasSubstr(path("a.nc")), HasSubstr(path("b.nc")),
+                             HasSubstr("latitudes [0] is -10 against -12")));
+  write_grid(path("b.nc"), {.hours = {6}, .longitudes = {0, 120, 240}});
+  EXPECT_THAT(error(), HasSubstr("4 against 3 longitudes"));
+}
+
+TEST_F(GridSeriesTest, EmptyFieldsAreRefused) {
+  {
+    NetcdfWriter file(path("a.nc"), NC_64BIT_OFFSET);
+    const int time = file.dimension("time", NC_UNLIMITED);
+    const int lat = file.dimension("lat", 2), lon = file.dimension("lon", 2);
+    const int time_v = file.define("time", NC_INT, {time});
+    file.attribute(time_v, "units", "days since 2020-01-01");
+    const int lat_v = file.define("lat", NC_FLOAT, {lat});
+    const int lon_v = file.define("lon", NC_FLOAT, {lon});
+    const int v = file.define("t2m", NC_SHORT, {time, lat, lon});
+    file.attribute(v, "_FillValue", NC_SHORT, -32767);
+    file.attribute(v, "missing_value", NC_DOUBLE, 7);
+    file.attribute(v, "scale_factor", NC_DOUBLE, -0.5);
+    file.write(lat_v, {1, 0});
+    file.write(lon_v, {10, 20});
+    file.write_records(time_v, {0, 1});
+    file.write_records(v, {2, 7, -32767, 4, -32767, -32767, 7, 7});
+  }
+  const auto source = open();
+  const Image image = source->read(0);
+  const float* values = image.data_cyx.data<float>();
+  EXPECT_TRUE(std::isnan(values[0]));
+  EXPECT_EQ(values[1], -2);
+  EXPECT_EQ(values[2], -1);
+  EXPECT_TRUE(std::isnan(values[3]));
+  try {
+    source->read(1);
+    FAIL();
+  } catch (const DataError& e) {
+    EXPECT_EQ(std::string(e.what()),
+              path("a.nc") + ": every value of t2m at 2020-01-02T00:00Z is missing");
+  }
+  GridOptions options;
+  options.files = {path("a.nc")};
+  options.allow_empty_fields = true;
+  EXPECT_TRUE(std::isnan(open_grid(options)->read(1).data_cyx.data<float>()[2]));
+
+  // A file with records that loses its last byte is truncated.
+  const auto size = std::filesystem::file_size(path("a.nc"));
+  std::filesystem::resize_file(path("a.nc"), size - 1);
+  EXPECT_THAT(error(), AllOf(HasSubstr("truncated"), HasSubstr("variable t2m")));
+  std::filesystem::resize_file(path("a.nc"), 60);
+  EXPECT_THAT(error(), HasSubstr("damaged NetCDF header"));
+  std::filesystem::resize_file(path("a.nc"), 0);
+  EXPECT_THAT(error(), HasSubstr("an empty file"));
+}
+
+TEST_F(GridSeriesTest, LongitudesThatWrapAscend) {
+  write_grid(path("a.nc"), {.longitudes = {0, 90, -180, -90}});
+  EXPECT_THAT(open()->grid()->longitudes, ElementsAre(0, 90, 180, 270));
+}
+
+TEST_F(GridSeriesTest, FilesWithoutGridAreRefused) {
+  {
+    NetcdfWriter file(path("a.nc"));
+    const int x = file.dimension("x", 2);
+    file.write(file.define("t2m", NC_FLOAT, {x}), {1, 2});
+  }
+  EXPECT_THAT(error(), HasSubstr("has no latitude axis"));
+  std::ofstream(path("a.nc")) << "<html>not found</html>";
+  EXPECT_THAT(error(), HasSubstr("a file of another format, expected NetCDF"));
+}
+
+}  // namespace
+}  // namespace trib::io
