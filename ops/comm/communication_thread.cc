@@ -1,0 +1,290 @@
+#include "ops/comm/communication_thread.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "ops/base/error.h"
+
+namespace trib::ops {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::milliseconds kDefaultTimeout{300'000};
+#ifdef NDEBUG
+constexpr bool kCheckOrderAtFirst = false;
+#else
+constexpr bool kCheckOrderAtFirst = true;
+#endif
+
+/// Waiting that starts eager and turns polite: ranks often share cores with those who compute.
+class Backoff {
+ public:
+  void reset() { polls_ = 0; }
+  void pause() {
+    constexpr int kSpins = 100, kYields = 100;
+    ++polls_;
+    if (polls_ <= kSpins) return;
+    if (polls_ <= kSpins + kYields) return std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::microseconds(50));
+  }
+
+ private:
+  int polls_ = 0;
+};
+
+Group make_group(MPI_Comm comm) {
+  Group group;
+  group.comm = comm;
+  check_mpi(MPI_Comm_dup(comm, &group.order_comm), "MPI_Comm_dup");
+  // Failures come back as status codes instead of ending the process.
+  check_mpi(MPI_Comm_set_errhandler(group.comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+  check_mpi(MPI_Comm_set_errhandler(group.order_comm, MPI_ERRORS_RETURN),
+            "MPI_Comm_set_errhandler");
+  check_mpi(MPI_Comm_rank(comm, &group.rank), "MPI_Comm_rank");
+  check_mpi(MPI_Comm_size(comm, &group.size), "MPI_Comm_size");
+  return group;
+}
+
+Group start_mpi() {
+  int is_initialized = 0;
+  MPI_Initialized(&is_initialized);
+  if (is_initialized != 0) throw RuntimeError("MPI was already started in this process");
+  // Containers often forbid one process to read another's memory; shared memory does as well.
+  setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", /*overwrite=*/0);
+  int provided = 0;
+  check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
+  if (provided < MPI_THREAD_SERIALIZED) {
+    throw RuntimeError(fmt::format("MPI lacks support for threads: level {} asked for, {} provided",
+                                   static_cast<int>(MPI_THREAD_SERIALIZED), provided));
+  }
+  MPI_Comm world = MPI_COMM_NULL;
+  check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &world), "MPI_Comm_dup");
+  return make_group(world);
+}
+
+bool is_complete(MPI_Request& request) {
+  int flag = 0;
+  check_mpi(MPI_Test(&request, &flag, MPI_STATUS_IGNORE), "MPI_Test");
+  return flag != 0;
+}
+
+}  // namespace
+
+void check_mpi(int status, const char* call) {
+  if (status == MPI_SUCCESS) return;
+  char text[MPI_MAX_ERROR_STRING] = "";
+  int length = 0;
+  MPI_Error_string(status, text, &length);
+  throw RuntimeError(fmt::format("{} failed: {}", call, text));
+}
+
+void Completion::finish(std::exception_ptr with_error) {
+  error = std::move(with_error);
+  done.store(true, std::memory_order_release);
+  done.notify_all();
+}
+
+void Completion::wait() const {
+  done.wait(false, std::memory_order_acquire);
+  if (error != nullptr) std::rethrow_exception(error);
+}
+
+CommunicationThread::CommunicationThread()
+    : timeout_(kDefaultTimeout), check_order_(kCheckOrderAtFirst) {
+  const auto started = std::make_shared<Completion>();
+  thread_ = std::thread([this, started] { run(*started); });
+  try {
+    started->wait();
+  } catch (...) {
+    thread_.join();
+    throw;
+  }
+}
+
+CommunicationThread::~CommunicationThread() {
+  {
+    const std::lock_guard lock(mutex_);
+    is_stopping_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+void CommunicationThread::split(const MeshShape& mesh) {
+  const auto done = std::make_shared<Completion>();
+  {
+    const std::lock_guard lock(mutex_);
+    errand_ = [this, mesh, done] {
+      try {
+        const Group& world = group(MeshAxis::world);
+        for (const MeshAxis axis : {MeshAxis::data, MeshAxis::shard, MeshAxis::tensor}) {
+          MPI_Comm comm = MPI_COMM_NULL;
+          const int first = mesh.group(axis, world.rank).front();
+          check_mpi(MPI_Comm_split(world.comm, first, world.rank, &comm), "MPI_Comm_split");
+          groups_[static_cast<std::size_t>(axis)] = make_group(comm);
+        }
+        done->finish();
+      } catch (...) {
+        done->finish(std::current_exception());
+      }
+    };
+  }
+  wake_.notify_one();
+  done->wait();
+}
+
+void CommunicationThread::submit(Operation operation) {
+  operation.check_order = check_order_;
+  {
+    const std::lock_guard lock(mutex_);
+    operation.signature.sequence = submitted_on_axis_[static_cast<std::size_t>(operation.axis)]++;
+    submitted_.push_back(std::move(operation));
+  }
+  wake_.notify_one();
+}
+
+void CommunicationThread::abort(int exit_code) {
+  std::fflush(nullptr);
+  if (group(MeshAxis::world).size == 1) std::_Exit(exit_code);
+  {
+    const std::lock_guard lock(mutex_);
+    if (abort_code_ == 0) abort_code_ = exit_code;
+  }
+  wake_.notify_one();
+  // The thread ends the process, unless it is stuck inside MPI.
+  std::this_thread::sleep_for(std::chrono::seconds(2));
+  MPI_Abort(MPI_COMM_WORLD, exit_code);
+  std::_Exit(exit_code);
+}
+
+void CommunicationThread::run(Completion& started) {
+  try {
+    groups_[static_cast<std::size_t>(MeshAxis::world)] = start_mpi();
+  } catch (...) {
+    return started.finish(std::current_exception());
+  }
+  started.finish();
+  Backoff backoff;
+  while (collect()) {
+    if (progress()) {
+      backoff.reset();
+    } else {
+      backoff.pause();
+    }
+  }
+  MPI_Finalize();
+}
+
+bool CommunicationThread::collect() {
+  std::function<void()> errand;
+  {
+    std::unique_lock lock(mutex_);
+    if (in_flight_.empty()) {
+      wake_.wait(
+          lock, [&] { return !submitted_.empty() || errand_ || is_stopping_ || abort_code_ != 0; });
+    }
+    if (abort_code_ != 0) MPI_Abort(MPI_COMM_WORLD, abort_code_);
+    in_flight_.splice(in_flight_.end(), submitted_);
+    errand = std::exchange(errand_, nullptr);
+    if (is_stopping_ && !errand) {
+      const auto is_overdue = [](const Operation& operation) { return operation.is_overdue; };
+      if (in_flight_.empty()) return false;
+      if (std::all_of(in_flight_.begin(), in_flight_.end(), is_overdue)) {
+        MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ExitCode::peer));
+      }
+    }
+  }
+  if (errand) errand();
+  return true;
+}
+
+bool CommunicationThread::progress() {
+  bool has_progressed = false;
+  std::array<bool, kMeshAxes> is_axis_blocked{};
+  const auto now = Clock::now();
+  for (auto operation = in_flight_.begin(); operation != in_flight_.end();) {
+    const auto stage = operation->stage;
+    if (stage == Operation::Stage::arrived) operation->since = now;
+    std::exception_ptr error;
+    try {
+      advance(*operation, is_axis_blocked[static_cast<std::size_t>(operation->axis)]);
+    } catch (...) {
+      error = std::current_exception();
+      operation->stage = Operation::Stage::done;
+    }
+    has_progressed = has_progressed || operation->stage != stage;
+    if (operation->stage == Operation::Stage::done) {
+      if (!operation->is_overdue) operation->completion->finish(error);
+      operation = in_flight_.erase(operation);
+      continue;
+    }
+    if (!operation->is_overdue && now - operation->since > timeout_.load()) {
+      operation->is_overdue = true;
+      operation->completion->finish(std::make_exception_ptr(PeerError(fmt::format(
+          "rank {}: {} is pending for more than {} ms; another rank failed or fell behind",
+          group(MeshAxis::world).rank, describe(*operation, operation->signature),
+          timeout_.load().count()))));
+    }
+    ++operation;
+  }
+  return has_progressed;
+}
+
+void CommunicationThread::advance(Operation& operation, bool& is_axis_blocked) {
+  using Stage = Operation::Stage;
+  const Group& ranks = group(operation.axis);
+  if (operation.stage == Stage::arrived) {
+    operation.stage = Stage::agreed;
+    if (operation.check_order) {
+      operation.of_group.resize(static_cast<std::size_t>(ranks.size));
+      operation.of_group[static_cast<std::size_t>(ranks.rank)] = operation.signature;
+      check_mpi(
+          MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, operation.of_group.data(),
+                         sizeof(CallSignature), MPI_BYTE, ranks.order_comm, &operation.request),
+          "MPI_Iallgather");
+      operation.stage = Stage::comparing;
+    }
+  }
+  if (operation.stage == Stage::comparing && is_complete(operation.request)) {
+    compare(operation);
+    operation.stage = Stage::agreed;
+  }
+  // All ranks must start the operations of an axis in the same order, whatever the order in which
+  // they saw the comparisons complete.
+  if (operation.stage == Stage::agreed && !is_axis_blocked) {
+    check_mpi(operation.start(ranks.comm, &operation.request),
+              name_of(operation.collective()).data());
+    operation.stage = Stage::running;
+  }
+  if (operation.stage == Stage::comparing || operation.stage == Stage::agreed) {
+    is_axis_blocked = true;
+  }
+  if (operation.stage == Stage::running && is_complete(operation.request)) {
+    operation.stage = Stage::done;
+  }
+}
+
+void CommunicationThread::compare(const Operation& operation) const {
+  const auto other = std::find_if(
+      operation.of_group.begin(), operation.of_group.end(),
+      [&](const CallSignature& signature) { return !(signature == operation.signature); });
+  if (other == operation.of_group.end()) return;
+  throw RuntimeError(fmt::format("ranks disagree: rank {} of {} calls {}, rank {} calls {}",
+                                 group(operation.axis).rank, name_of(operation.axis),
+                                 describe(operation, operation.signature),
+                                 other - operation.of_group.begin(), describe(operation, *other)));
+}
+
+std::string CommunicationThread::describe(const Operation& operation,
+                                          const CallSignature& signature) const {
+  return fmt::format("{} number {} on axis {} ({} x {} bytes, root {})",
+                     name_of(static_cast<Collective>(signature.collective)), signature.sequence,
+                     name_of(operation.axis), signature.count, signature.element_bytes,
+                     signature.root);
+}
+
+}  // namespace trib::ops

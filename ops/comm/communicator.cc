@@ -1,0 +1,186 @@
+#include "ops/comm/communicator.h"
+
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
+#include <fmt/format.h>
+
+#include "ops/base/error.h"
+#include "ops/comm/communication_thread.h"
+
+namespace trib::ops {
+namespace {
+
+template <class T>
+MPI_Datatype mpi_type() {
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>);
+  return std::is_same_v<T, float> ? MPI_FLOAT : MPI_DOUBLE;
+}
+
+/// A count as MPI wants it.
+int mpi_count(Collective collective, std::size_t count) {
+  if (count > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
+    throw RuntimeError(fmt::format("{} of {} elements: MPI takes at most {} in a call",
+                                   name_of(collective), count, std::numeric_limits<int>::max()));
+  }
+  return static_cast<int>(count);
+}
+
+/// `whole` must hold one part for each rank.
+void check_parts(Collective collective, std::size_t whole, std::size_t part, int ranks) {
+  if (whole != part * static_cast<std::size_t>(ranks)) {
+    throw RuntimeError(fmt::format("{} over {} ranks: expected {} x {} elements, found {}",
+                                   name_of(collective), ranks, ranks, part, whole));
+  }
+}
+
+Operation make_operation(Collective collective, MeshAxis axis, std::size_t count,
+                         std::size_t element_bytes,
+                         std::function<int(MPI_Comm, MPI_Request*)> start, int root = 0) {
+  Operation operation;
+  operation.axis = axis;
+  operation.signature.collective = static_cast<std::int32_t>(collective);
+  operation.signature.count = static_cast<std::int64_t>(count);
+  operation.signature.element_bytes = static_cast<std::int32_t>(element_bytes);
+  operation.signature.root = root;
+  operation.start = std::move(start);
+  return operation;
+}
+
+}  // namespace
+
+bool Pending::is_done() const {
+  return completion_ == nullptr || completion_->done.load(std::memory_order_acquire);
+}
+
+void Pending::wait() const {
+  if (completion_ != nullptr) completion_->wait();
+}
+
+Communicator::Communicator() : thread_(std::make_unique<CommunicationThread>()) {
+  has_mesh_ = thread_->group(MeshAxis::world).size == 1;
+}
+
+Communicator::~Communicator() = default;
+
+const Group& Communicator::group(MeshAxis axis) const {
+  if (!has_mesh_ && axis != MeshAxis::world) {
+    throw RuntimeError(fmt::format("mesh axis {} is not there before split()", name_of(axis)));
+  }
+  return thread_->group(axis);
+}
+
+int Communicator::rank(MeshAxis axis) const {
+  return group(axis).rank;
+}
+
+int Communicator::size(MeshAxis axis) const {
+  return group(axis).size;
+}
+
+void Communicator::split(const MeshShape& mesh) {
+  check_mesh(mesh, size());
+  if (size() > 1) {
+    if (has_mesh_) throw RuntimeError("the mesh was already laid out as " + mesh_.to_string());
+    thread_->split(mesh);
+  }
+  mesh_ = mesh;
+  has_mesh_ = true;
+}
+
+Pending Communicator::submit(Operation operation) {
+  traffic_.record(operation.collective(), operation.axis,
+                  operation.signature.count * operation.signature.element_bytes);
+  auto completion = std::make_shared<Completion>();
+  operation.completion = completion;
+  thread_->submit(std::move(operation));
+  return Pending(std::move(completion));
+}
+
+template <class T>
+Pending Communicator::all_reduce(MeshAxis axis, std::span<T> values) {
+  if (size(axis) == 1) return {};
+  const int count = mpi_count(Collective::all_reduce, values.size());
+  return submit(make_operation(
+      Collective::all_reduce, axis, values.size(), sizeof(T), [=](MPI_Comm comm, MPI_Request* r) {
+        return MPI_Iallreduce(MPI_IN_PLACE, values.data(), count, mpi_type<T>(), MPI_SUM, comm, r);
+      }));
+}
+
+Pending Communicator::all_reduce_sum(MeshAxis axis, std::span<float> values) {
+  return all_reduce(axis, values);
+}
+
+Pending Communicator::all_reduce_sum(MeshAxis axis, std::span<double> values) {
+  return all_reduce(axis, values);
+}
+
+Pending Communicator::reduce_scatter_sum(MeshAxis axis, std::span<const float> parts,
+                                         std::span<float> mine) {
+  check_parts(Collective::reduce_scatter, parts.size(), mine.size(), size(axis));
+  if (size(axis) == 1) {
+    std::copy(parts.begin(), parts.end(), mine.begin());
+    return {};
+  }
+  const int count = mpi_count(Collective::reduce_scatter, mine.size());
+  return submit(make_operation(Collective::reduce_scatter, axis, parts.size(), sizeof(float),
+                               [=](MPI_Comm comm, MPI_Request* r) {
+                                 return MPI_Ireduce_scatter_block(parts.data(), mine.data(), count,
+                                                                  MPI_FLOAT, MPI_SUM, comm, r);
+                               }));
+}
+
+Pending Communicator::all_gather(MeshAxis axis, std::span<const std::byte> mine,
+                                 std::span<std::byte> all) {
+  check_parts(Collective::all_gather, all.size(), mine.size(), size(axis));
+  const std::byte* const own_place =
+      all.data() + mine.size() * static_cast<std::size_t>(rank(axis));
+  const bool is_in_place = mine.data() == own_place;
+  if (size(axis) == 1) {
+    if (!is_in_place) std::copy(mine.begin(), mine.end(), all.begin());
+    return {};
+  }
+  const int count = mpi_count(Collective::all_gather, mine.size());
+  const void* const from = is_in_place ? MPI_IN_PLACE : mine.data();
+  return submit(make_operation(
+      Collective::all_gather, axis, all.size(), 1, [=](MPI_Comm comm, MPI_Request* r) {
+        return MPI_Iallgather(from, count, MPI_BYTE, all.data(), count, MPI_BYTE, comm, r);
+      }));
+}
+
+Pending Communicator::broadcast(MeshAxis axis, std::span<std::byte> bytes, int root) {
+  if (root < 0 || root >= size(axis)) {
+    throw RuntimeError(fmt::format("broadcast on axis {}: root {} is none of its {} ranks",
+                                   name_of(axis), root, size(axis)));
+  }
+  if (size(axis) == 1) return {};
+  const int count = mpi_count(Collective::broadcast, bytes.size());
+  return submit(make_operation(
+      Collective::broadcast, axis, bytes.size(), 1,
+      [=](MPI_Comm comm, MPI_Request* r) {
+        return MPI_Ibcast(bytes.data(), count, MPI_BYTE, root, comm, r);
+      },
+      root));
+}
+
+Pending Communicator::barrier(MeshAxis axis) {
+  if (size(axis) == 1) return {};
+  return submit(make_operation(Collective::barrier, axis, 0, 0, [](MPI_Comm comm, MPI_Request* r) {
+    return MPI_Ibarrier(comm, r);
+  }));
+}
+
+void Communicator::abort(int exit_code) {
+  thread_->abort(exit_code);
+}
+
+void Communicator::set_timeout(std::chrono::milliseconds timeout) {
+  thread_->set_timeout(timeout);
+}
+
+void Communicator::set_check_order(bool check_order) {
+  thread_->set_check_order(check_order);
+}
+
+}  // namespace trib::ops

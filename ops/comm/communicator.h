@@ -1,0 +1,104 @@
+// Collectives between the ranks of a run.
+//
+// One thread of the process owns MPI: it initialises and finalises it, makes every call, and polls
+// operations in flight (Open MPI makes no progress by itself). Other threads hand it operations
+// and get a Pending back. Operations start in the order they were handed over; several may be in
+// flight, so that a small one does not wait behind a large one of another axis.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "ops/comm/mesh.h"
+#include "ops/comm/traffic_ledger.h"
+
+namespace trib::ops {
+
+class CommunicationThread;
+struct Completion;
+struct Group;
+struct Operation;
+
+/// An operation under way. Its buffers must stay as they are until wait() has returned.
+class [[nodiscard]] Pending {
+ public:
+  /// Nothing to wait for.
+  Pending() = default;
+  explicit Pending(std::shared_ptr<Completion> completion) : completion_(std::move(completion)) {}
+
+  bool is_done() const;
+  /// Block until the operation is complete; rethrows what went wrong with it.
+  void wait() const;
+
+ private:
+  std::shared_ptr<Completion> completion_;
+};
+
+/// The ranks of the run, and collectives along the axes of their mesh.
+///
+/// On each axis, all ranks must call the same collectives in the same order. An axis with one rank
+/// costs nothing: the call returns at once and is not counted. A program started without mpirun is
+/// one rank.
+///
+/// Errors come out of Pending::wait():
+/// - PeerError if an operation is pending for longer than the timeout. MPI may still write to its
+///   buffers: call abort().
+/// - RuntimeError if MPI fails, or, where the order is checked, if ranks disagree.
+class Communicator {
+ public:
+  /// Start MPI. A process can do so once: throws RuntimeError the second time.
+  Communicator();
+  /// Complete all operations and finalise MPI together with the other ranks. After a timeout that
+  /// is impossible, and the run is aborted as by abort(5).
+  ~Communicator();
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+
+  int rank(MeshAxis axis = MeshAxis::world) const;
+  int size(MeshAxis axis = MeshAxis::world) const;
+
+  /// Lay the ranks out as a mesh; to be called once by all, before the axes other than `world` are
+  /// used. Throws ConfigError unless the mesh has as many places as there are ranks.
+  void split(const MeshShape& mesh);
+  const MeshShape& mesh() const { return mesh_; }
+
+  /// Add up over the ranks of the axis, in place. The result is bitwise the same on all.
+  Pending all_reduce_sum(MeshAxis axis, std::span<float> values);
+  Pending all_reduce_sum(MeshAxis axis, std::span<double> values);
+  /// Add up over the ranks; rank i keeps part i of as many equal parts as there are ranks.
+  /// Expects parts.size() == size(axis) * mine.size().
+  Pending reduce_scatter_sum(MeshAxis axis, std::span<const float> parts, std::span<float> mine);
+  /// Gather equal parts of all ranks in the order of their ranks. Expects all.size() == size(axis)
+  /// * mine.size(); `mine` may be the own place in `all`.
+  Pending all_gather(MeshAxis axis, std::span<const std::byte> mine, std::span<std::byte> all);
+  /// Give all ranks of the axis what its rank `root` has.
+  Pending broadcast(MeshAxis axis, std::span<std::byte> bytes, int root);
+  Pending barrier(MeshAxis axis);
+
+  /// End the run on all ranks with this exit code. May be called from any thread.
+  [[noreturn]] void abort(int exit_code);
+
+  /// How long an operation may be pending before it fails; 300 s at first.
+  void set_timeout(std::chrono::milliseconds timeout);
+  /// Compare each collective with those of the other ranks before it starts, at the cost of one
+  /// more message each. On at first in debug builds. All ranks must switch at the same point.
+  void set_check_order(bool check_order);
+
+  const TrafficLedger& traffic() const { return traffic_; }
+
+ private:
+  const Group& group(MeshAxis axis) const;
+  Pending submit(Operation operation);
+  template <class T>
+  Pending all_reduce(MeshAxis axis, std::span<T> values);
+
+  std::unique_ptr<CommunicationThread> thread_;
+  TrafficLedger traffic_;
+  MeshShape mesh_;
+  bool has_mesh_ = false;
+};
+
+}  // namespace trib::ops
