@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "ops/base/parallel.h"
@@ -30,18 +31,20 @@ inline std::int64_t reduction_pieces(std::int64_t count, std::int64_t grain) {
 
 }  // namespace detail
 
-/// Sum in double over [0, count): body(begin, end) returns the sum of its items.
+/// Sum over [0, count): body(begin, end) returns the sum of its items, a double or whatever starts
+/// at zero and has +=.
 template <class Body>
-double reduce(std::int64_t count, std::int64_t grain, const Body& body) {
+auto reduce(std::int64_t count, std::int64_t grain, const Body& body) {
+  using Sum = std::invoke_result_t<Body, std::int64_t, std::int64_t>;
   const std::int64_t pieces = detail::reduction_pieces(count, grain);
-  std::vector<double> sums(static_cast<std::size_t>(pieces));
+  std::vector<Sum> sums(static_cast<std::size_t>(pieces));
   parallel_for(pieces, 1, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) {
       sums[static_cast<std::size_t>(i)] = body(i * count / pieces, (i + 1) * count / pieces);
     }
   });
-  double total = 0;
-  for (const double sum : sums) total += sum;
+  Sum total{};
+  for (const Sum& sum : sums) total += sum;
   return total;
 }
 
