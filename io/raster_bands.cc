@@ -1,0 +1,131 @@
+#include "io/raster_bands.h"
+
+#include <cmath>
+#include <unordered_map>
+
+#include <cpl_string.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <gdal_priv.h>
+
+#include "ops/base/error.h"
+
+namespace trib::io {
+namespace {
+
+/// Wavelength in nanometres from the items that ENVI, EnMAP and GDAL 3.10 (IMAGERY) write.
+double find_wavelength(GDALRasterBand& band) {
+  if (const char* centre = band.GetMetadataItem("CENTRAL_WAVELENGTH_UM", "IMAGERY")) {
+    return CPLAtof(centre) * 1000;
+  }
+  const char* wavelength = band.GetMetadataItem("wavelength");
+  if (wavelength == nullptr) return kUnknown;
+  const char* units = band.GetMetadataItem("wavelength_units");
+  const std::string unit = units != nullptr ? units : "nm";
+  const double value = CPLAtof(wavelength);
+  if (EQUAL(unit.c_str(), "nm") || STARTS_WITH_CI(unit.c_str(), "nanomet")) return value;
+  if (EQUAL(unit.c_str(), "um") || unit == "µm" || STARTS_WITH_CI(unit.c_str(), "micromet") ||
+      STARTS_WITH_CI(unit.c_str(), "micron")) {
+    return value * 1000;
+  }
+  return kUnknown;
+}
+
+/// The nodata value as RasterIO delivers it to a float buffer; none if the band has none or NaN.
+std::optional<float> find_nodata(GDALRasterBand& band) {
+  int has_nodata = 0;
+  float nodata = 0;
+  const auto convert = [&](auto value, GDALDataType type) {
+    GDALCopyWords(&value, type, 0, &nodata, GDT_Float32, 0, 1);
+  };
+  switch (band.GetRasterDataType()) {
+    case GDT_Int64:
+      convert(band.GetNoDataValueAsInt64(&has_nodata), GDT_Int64);
+      break;
+    case GDT_UInt64:
+      convert(band.GetNoDataValueAsUInt64(&has_nodata), GDT_UInt64);
+      break;
+    default:
+      convert(band.GetNoDataValue(&has_nodata), GDT_Float64);
+      break;
+  }
+  if (has_nodata == 0 || std::isnan(nodata)) return {};
+  return nodata;
+}
+
+RasterBand describe_band(GDALDataset& dataset, int number, const std::string& path) {
+  GDALRasterBand& band = *dataset.GetRasterBand(number);
+  const GDALDataType type = band.GetRasterDataType();
+  RasterBand described;
+  described.dtype = GDALGetDataTypeName(type);
+  if (GDALDataTypeIsComplex(type) != 0) {
+    throw DataError(
+        fmt::format("{}: band {} holds complex samples ({})", path, number, described.dtype));
+  }
+  Channel& channel = described.channel;
+  channel.units = band.GetUnitType();
+  channel.wavelength_nm = find_wavelength(band);
+  channel.name = band.GetDescription();
+  if (channel.name.empty()) {
+    channel.name = std::isnan(channel.wavelength_nm) ? fmt::format("B{:02}", number)
+                                                     : fmt::format("{}nm", channel.wavelength_nm);
+  }
+  BandCoding& coding = described.coding;
+  coding.number = number;
+  coding.sample_bytes = GDALGetDataTypeSizeBytes(type);
+  coding.nodata = find_nodata(band);
+  coding.scale = band.GetScale();
+  coding.offset = band.GetOffset();
+  coding.masked = band.GetMaskFlags() == GMF_PER_DATASET;
+  return described;
+}
+
+}  // namespace
+
+std::vector<RasterBand> describe_bands(const GdalDataset& dataset) {
+  const auto guard = dataset.lock();
+  const GdalErrors quiet;
+  const int count = dataset.gdal().GetRasterCount();
+  if (count == 0) {
+    const std::vector<std::string> parts = list_subdatasets(dataset);
+    throw DataError(fmt::format(
+        "{}: has no raster bands{}", dataset.path(),
+        parts.empty() ? ""
+                      : fmt::format("; open one of its subdatasets: {}", fmt::join(parts, ", "))));
+  }
+  std::vector<RasterBand> bands;
+  bands.reserve(static_cast<std::size_t>(count));
+  std::unordered_map<std::string, int> occurrences;
+  for (int number = 1; number <= count; ++number) {
+    bands.push_back(describe_band(dataset.gdal(), number, dataset.path()));
+    ++occurrences[bands.back().channel.name];
+  }
+  for (RasterBand& band : bands) {
+    std::string& name = band.channel.name;
+    if (occurrences.at(name) > 1) name += fmt::format("#{}", band.coding.number);
+  }
+  return bands;
+}
+
+std::shared_ptr<const GeoReference> describe_georeference(const GdalDataset& dataset) {
+  const auto guard = dataset.lock();
+  const GdalErrors quiet;
+  GeoReference geo;
+  const bool placed = dataset.gdal().GetGeoTransform(geo.transform.data()) == CE_None;
+  geo.crs_wkt = dataset.gdal().GetProjectionRef();
+  if (!placed && geo.crs_wkt.empty()) return nullptr;
+  return std::make_shared<const GeoReference>(std::move(geo));
+}
+
+std::vector<std::string> list_subdatasets(const GdalDataset& dataset) {
+  const auto guard = dataset.lock();
+  char** items = dataset.gdal().GetMetadata("SUBDATASETS");
+  std::vector<std::string> names;
+  for (int i = 1;; ++i) {
+    const char* name = CSLFetchNameValue(items, fmt::format("SUBDATASET_{}_NAME", i).c_str());
+    if (name == nullptr) return names;
+    names.emplace_back(name);
+  }
+}
+
+}  // namespace trib::io

@@ -1,0 +1,42 @@
+// What a GDAL dataset says about its bands.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/gdal_dataset.h"
+#include "io/image.h"
+
+namespace trib::io {
+
+/// How the stored samples of one band become values: value = sample * scale + offset.
+struct BandCoding {
+  int number = 0;  ///< from 1, as in GDAL
+  std::int64_t sample_bytes = 0;
+  std::optional<float> nodata;  ///< as it comes out of GDAL's conversion to float
+  double scale = 1, offset = 0;
+  bool masked = false;  ///< the file has a mask of valid pixels
+  bool operator==(const BandCoding&) const = default;
+};
+
+struct RasterBand {
+  Channel channel;
+  BandCoding coding;
+  std::string dtype;  ///< GDAL's name: "UInt16"
+};
+
+/// Describe all bands. Channels take the band's description as name, else its wavelength, else
+/// "B01", "B02", ...; names that occur more than once get "#" and the band number appended.
+/// Throws DataError if there are no bands (naming the subdatasets) or complex samples.
+std::vector<RasterBand> describe_bands(const GdalDataset& dataset);
+
+/// Georeference of a dataset's pixels, null if it has none.
+std::shared_ptr<const GeoReference> describe_georeference(const GdalDataset& dataset);
+
+/// Subdatasets by the name that opens them.
+std::vector<std::string> list_subdatasets(const GdalDataset& dataset);
+
+}  // namespace trib::io
