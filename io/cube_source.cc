@@ -1,0 +1,271 @@
+#include "io/cube_source.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cmath>
+#include <map>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "io/cube_file.h"
+#include "io/file_pool.h"
+#include "io/hdf5_lock.h"
+#include "ops/base/error.h"
+
+namespace trib::io {
+namespace {
+
+// Wavelengths of the same band in files of one sensor, in nm.
+constexpr double kSameWavelength = 0.1;
+
+// A file of the pool with its datasets open.
+class OpenCube {
+ public:
+  OpenCube(const CubeHeader& header, std::size_t cache_bytes) : file_(header.path) {
+    const Hdf5Dataset& d = header.dataset;
+    const std::size_t bytes = std::accumulate(
+        d.shape.begin(), d.shape.end(), size_of(*d.dtype),
+        [](std::size_t n, std::int64_t e) { return n * static_cast<std::size_t>(e); });
+    const std::size_t cache = d.chunks.empty() ? 0 : std::min(cache_bytes, bytes);
+    charged_ = static_cast<std::int64_t>(cache);
+    cube_ = file_.open(d, cache);
+    if (header.labels) labels_ = file_.open(*header.labels, 0);
+    memory_ledger::charge(MemoryKind::ingest, charged_);
+  }
+  ~OpenCube() { memory_ledger::release(MemoryKind::ingest, charged_); }
+  OpenCube(const OpenCube&) = delete;
+  OpenCube& operator=(const OpenCube&) = delete;
+
+  const Hdf5File& file() const { return file_; }
+  const Hdf5Handle& cube() const { return cube_; }
+  const Hdf5Handle& labels() const { return labels_; }
+
+ private:
+  Hdf5File file_;
+  Hdf5Handle cube_, labels_;
+  std::int64_t charged_ = 0;
+};
+
+// The selected channels of a file: ranges to read, ascending, and where each goes.
+struct ChannelPlan {
+  std::vector<Hdf5File::Range> ranges;
+  std::vector<std::int64_t> output;  // position in the image of each channel as read
+};
+
+ChannelPlan plan_channels(const std::vector<std::int64_t>& selected) {
+  ChannelPlan plan;
+  plan.output.resize(selected.size());
+  std::iota(plan.output.begin(), plan.output.end(), std::int64_t{0});
+  const auto channel = [&](std::int64_t i) { return selected[static_cast<std::size_t>(i)]; };
+  std::ranges::sort(plan.output, {}, channel);
+  for (const std::int64_t i : plan.output) {
+    if (plan.ranges.empty() || plan.ranges.back().second != channel(i)) {
+      plan.ranges.push_back({channel(i), channel(i)});
+    }
+    ++plan.ranges.back().second;
+  }
+  return plan;
+}
+
+class Hdf5CubeSource final : public ImageSource {
+ public:
+  explicit Hdf5CubeSource(const CubeOptions& options)
+      : pool_(std::max<std::size_t>(1, options.max_open_files),
+              [this, bytes = options.chunk_cache_bytes](const std::string& path) {
+                return std::make_unique<OpenCube>(files_[file_index_.at(path)].header, bytes);
+              }) {
+    for (const std::string& path : expand_files(options.files)) add_file(path, options);
+    if (files_.empty()) throw ConfigError("cube: no files given");
+    if (images_.empty()) {
+      throw DataError(fmt::format("{}: {}x{} is smaller than a tile of {}x{}",
+                                  files_[0].header.path, files_[0].header.height(),
+                                  files_[0].header.width(), options.tile->height,
+                                  options.tile->width));
+    }
+  }
+
+  const std::vector<Channel>& channels() const override { return channels_; }
+  std::int64_t size() const override { return static_cast<std::int64_t>(images_.size()); }
+  Extent extent(std::int64_t index) const override {
+    return {image(index).window.height, image(index).window.width};
+  }
+  std::int64_t bytes_decoded() const override { return bytes_decoded_; }
+
+  Provenance provenance(std::int64_t index) const override {
+    return describe(files_[image(index).file], image(index).window);
+  }
+
+  Image read(std::int64_t index, const std::optional<Window>& window) const override;
+
+ private:
+  struct File {
+    CubeHeader header;
+    ChannelPlan plan;
+  };
+  struct Tile {
+    std::size_t file;
+    Window window;
+  };
+
+  const Tile& image(std::int64_t index) const {
+    if (index < 0 || index >= size()) {
+      throw RuntimeError(fmt::format("cube image {} of {}", index, size()));
+    }
+    return images_[static_cast<std::size_t>(index)];
+  }
+
+  void add_file(const std::string& path, const CubeOptions& options);
+  void check_channels(const File& file, const std::vector<Channel>& channels) const;
+  void add_tiles(const CubeHeader& header, const CubeOptions& options);
+  Provenance describe(const File& file, const Window& window) const;
+  std::int32_t label_of(const CubeHeader& header, const Window& window) const;
+
+  std::vector<File> files_;
+  std::map<std::string, std::size_t> file_index_;
+  std::vector<Tile> images_;
+  std::vector<Channel> channels_;
+  mutable FilePool<OpenCube> pool_;  // guarded by hdf5_family_lock()
+  mutable std::atomic<std::int64_t> bytes_decoded_{0};
+};
+
+void Hdf5CubeSource::add_file(const std::string& path, const CubeOptions& options) {
+  File file;
+  file.header = read_cube_header(Hdf5File(path), options);
+  const auto selected = select_cube_channels(file.header.channels, options.channels, path);
+  std::vector<Channel> channels;
+  for (const std::int64_t c : selected) {
+    channels.push_back(file.header.channels[static_cast<std::size_t>(c)]);
+  }
+  file.plan = plan_channels(selected);
+  if (files_.empty()) {
+    channels_ = std::move(channels);
+  } else {
+    check_channels(file, channels);
+  }
+  file_index_[path] = files_.size();
+  files_.push_back(std::move(file));
+  add_tiles(files_.back().header, options);
+}
+
+void Hdf5CubeSource::check_channels(const File& file, const std::vector<Channel>& channels) const {
+  const std::string& first = files_[0].header.path;
+  if (channels.size() != channels_.size()) {
+    throw DataError(fmt::format("{} has {} of the selected channels, {} has {}", first,
+                                channels_.size(), file.header.path, channels.size()));
+  }
+  for (std::size_t c = 0; c < channels.size(); ++c) {
+    const bool same =
+        channels[c].name == channels_[c].name ||
+        std::abs(channels[c].wavelength_nm - channels_[c].wavelength_nm) <= kSameWavelength;
+    if (!same) {
+      throw DataError(fmt::format("{} and {} differ in selected channel {}: {} against {}", first,
+                                  file.header.path, c + 1, channels_[c].name, channels[c].name));
+    }
+  }
+}
+
+void Hdf5CubeSource::add_tiles(const CubeHeader& header, const CubeOptions& options) {
+  const std::int64_t height = header.height(), width = header.width();
+  const Extent tile = options.tile.value_or(Extent{height, width});
+  if (tile.height < 1 || tile.width < 1) {
+    throw ConfigError(fmt::format("tile {}x{}, expected at least 1x1", tile.height, tile.width));
+  }
+  for (std::int64_t y = 0; y < height; y += tile.height) {
+    for (std::int64_t x = 0; x < width; x += tile.width) {
+      const Window w{y, x, std::min(tile.height, height - y), std::min(tile.width, width - x)};
+      const bool whole = w.height == tile.height && w.width == tile.width;
+      if (whole || options.keep_partial_tiles) images_.push_back({files_.size() - 1, w});
+    }
+  }
+}
+
+Provenance Hdf5CubeSource::describe(const File& file, const Window& window) const {
+  Provenance p;
+  p.file = file.header.path;
+  p.window = window;
+  p.geo = file.header.geo;
+  if (file.header.labels) p.label = label_of(file.header, window);
+  return p;
+}
+
+std::int32_t Hdf5CubeSource::label_of(const CubeHeader& header, const Window& window) const {
+  const Hdf5Dataset& labels = *header.labels;
+  const auto count = static_cast<std::size_t>(window.height * window.width);
+  std::vector<std::byte> raw(count * size_of(*labels.dtype));
+  const std::array<Hdf5File::Range, 2> box{Hdf5File::Range{window.y, window.y + window.height},
+                                           Hdf5File::Range{window.x, window.x + window.width}};
+  {
+    const Hdf5Session session;
+    const OpenCube& open = pool_.get(header.path);
+    open.file().read(labels, open.labels(), box, 1, {&box[1], 1}, raw.data());
+  }
+  std::vector<float> classes(count);
+  unpack({raw.data(), *labels.dtype, {1, window.height, window.width}, {0, window.width, 1}}, {},
+         classes.data());
+  std::map<float, std::int64_t> pixels_of;
+  for (const float c : classes) ++pixels_of[c];
+  const auto most =
+      std::ranges::max_element(pixels_of, {}, [](const auto& entry) { return entry.second; });
+  return static_cast<std::int32_t>(most->first);
+}
+
+Image Hdf5CubeSource::read(std::int64_t index, const std::optional<Window>& window) const {
+  const Tile& tile = image(index);
+  const Window whole{0, 0, tile.window.height, tile.window.width};
+  const Window part = window.value_or(whole);
+  const File& file = files_[tile.file];
+  const CubeHeader& header = file.header;
+  if (part.y < 0 || part.x < 0 || part.height < 1 || part.width < 1 ||
+      part.y + part.height > whole.height || part.x + part.width > whole.width) {
+    throw RuntimeError(fmt::format("{}: window {}x{} at ({}, {}) is not inside {}x{}", header.path,
+                                   part.height, part.width, part.y, part.x, whole.height,
+                                   whole.width));
+  }
+  const Window w{tile.window.y + part.y, tile.window.x + part.x, part.height, part.width};
+  const auto num_channels = static_cast<std::int64_t>(channels_.size());
+
+  std::array<Hdf5File::Range, 3> box;
+  box[header.axis_y] = {w.y, w.y + w.height};
+  box[header.axis_x] = {w.x, w.x + w.width};
+  box[header.axis_c] = {0, num_channels};
+  std::array<std::int64_t, 3> extents{}, strides{};
+  for (std::size_t a = 0; a < 3; ++a) extents[a] = box[a].second - box[a].first;
+  strides = {extents[1] * extents[2], extents[2], 1};
+
+  const DType dtype = *header.dataset.dtype;
+  Buffer raw(static_cast<std::size_t>(num_channels * w.height * w.width) * size_of(dtype),
+             MemoryKind::ingest);
+  {
+    const Hdf5Session session;
+    const OpenCube& open = pool_.get(header.path);
+    open.file().read(header.dataset, open.cube(), box, header.axis_c, file.plan.ranges, raw.data());
+  }
+  bytes_decoded_ += static_cast<std::int64_t>(raw.size());
+
+  Image out;
+  out.provenance = describe(file, w);
+  out.data_cyx = Tensor::empty({num_channels, w.height, w.width}, DType::f32, MemoryKind::ingest);
+  // Neighbours in the file that are neighbours in the image are unpacked together.
+  const std::vector<std::int64_t>& output = file.plan.output;
+  for (std::size_t begin = 0, end; begin < output.size(); begin = end) {
+    end = begin + 1;
+    while (end < output.size() && output[end] == output[end - 1] + 1) ++end;
+    const RawBlock block{
+        raw.data() + static_cast<std::int64_t>(begin * size_of(dtype)) * strides[header.axis_c],
+        dtype,
+        {static_cast<std::int64_t>(end - begin), w.height, w.width},
+        {strides[header.axis_c], strides[header.axis_y], strides[header.axis_x]}};
+    unpack(block, header.packing, out.data_cyx.data<float>() + output[begin] * w.height * w.width);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::unique_ptr<ImageSource> open_cube(const CubeOptions& options) {
+  return std::make_unique<Hdf5CubeSource>(options);
+}
+
+}  // namespace trib::io

@@ -1,0 +1,289 @@
+#include "io/hdf5_file.h"
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <hdf5.h>
+#include <strings.h>
+
+#include "io/file_kind.h"
+#include "ops/base/error.h"
+
+namespace trib::io {
+namespace {
+
+hid_t native_type(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return H5T_NATIVE_FLOAT;
+    case DType::f64:
+      return H5T_NATIVE_DOUBLE;
+    case DType::i8:
+      return H5T_NATIVE_INT8;
+    case DType::i16:
+      return H5T_NATIVE_INT16;
+    case DType::i32:
+      return H5T_NATIVE_INT32;
+    case DType::i64:
+      return H5T_NATIVE_INT64;
+    case DType::u8:
+      return H5T_NATIVE_UINT8;
+    case DType::u16:
+      return H5T_NATIVE_UINT16;
+    case DType::u32:
+      return H5T_NATIVE_UINT32;
+    case DType::u64:
+      return H5T_NATIVE_UINT64;
+  }
+  return H5I_INVALID_HID;
+}
+
+// Type a stored type is read as, and its name.
+std::pair<std::optional<DType>, std::string> dtype_of(hid_t type) {
+  const std::size_t size = H5Tget_size(type);
+  switch (H5Tget_class(type)) {
+    case H5T_FLOAT:
+      return {size <= 4 ? DType::f32 : DType::f64, fmt::format("f{}", size * 8)};
+    case H5T_INTEGER: {
+      const bool is_signed = H5Tget_sign(type) == H5T_SGN_2;
+      std::string name = fmt::format("{}{}", is_signed ? 'i' : 'u', size * 8);
+      switch (size) {
+        case 1:
+          return {is_signed ? DType::i8 : DType::u8, name};
+        case 2:
+          return {is_signed ? DType::i16 : DType::u16, name};
+        case 4:
+          return {is_signed ? DType::i32 : DType::u32, name};
+        case 8:
+          return {is_signed ? DType::i64 : DType::u64, name};
+        default:
+          return {std::nullopt, name};
+      }
+    }
+    case H5T_STRING:
+      return {std::nullopt, "text"};
+    case H5T_COMPOUND:
+      return {std::nullopt, "compound"};
+    default:
+      return {std::nullopt, "other"};
+  }
+}
+
+std::vector<std::int64_t> extents_of(hid_t space) {
+  const int rank = std::max(0, H5Sget_simple_extent_ndims(space));
+  std::vector<hsize_t> extents(static_cast<std::size_t>(rank));
+  H5Sget_simple_extent_dims(space, extents.data(), nullptr);
+  return {extents.begin(), extents.end()};
+}
+
+std::string filters_of(hid_t properties) {
+  std::vector<std::string> names;
+  const int count = H5Pget_nfilters(properties);
+  for (int i = 0; i < count; ++i) {
+    unsigned flags = 0, values[8] = {}, config = 0;
+    std::size_t num_values = std::size(values);
+    char name[64] = {};
+    const H5Z_filter_t id = H5Pget_filter2(properties, static_cast<unsigned>(i), &flags,
+                                           &num_values, values, sizeof(name), name, &config);
+    if (id == H5Z_FILTER_DEFLATE) {
+      names.push_back(fmt::format("deflate {}", values[0]));
+    } else {
+      names.push_back(name[0] != '\0' ? name : fmt::format("filter {}", id));
+    }
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+// First string of an attribute or dataset of text, read through `read`.
+std::string first_string(hid_t type, hid_t space, const std::function<herr_t(hid_t, void*)>& read) {
+  const auto count =
+      static_cast<std::size_t>(std::max<hssize_t>(0, H5Sget_simple_extent_npoints(space)));
+  if (count == 0) return "";
+  const Hdf5Handle memory(H5Tcopy(type), H5Tclose);
+  if (H5Tis_variable_str(type) > 0) {
+    std::vector<char*> strings(count, nullptr);
+    if (read(memory.id(), strings.data()) < 0) return "";
+    std::string text = strings[0] != nullptr ? strings[0] : "";
+    H5Dvlen_reclaim(memory.id(), space, H5P_DEFAULT, strings.data());
+    return text;
+  }
+  const std::size_t length = H5Tget_size(type);
+  std::string text(length * count, '\0');
+  if (read(memory.id(), text.data()) < 0) return "";
+  text.resize(length);
+  text.resize(std::min(length, text.find('\0')));
+  while (!text.empty() && text.back() == ' ') text.pop_back();
+  return text;
+}
+
+}  // namespace
+
+std::string Hdf5Dataset::name() const {
+  return path.substr(path.rfind('/') + 1);
+}
+
+Hdf5File::Hdf5File(const std::string& path) : path_(path) {
+  if (const FileKind kind = file_kind(path); kind != FileKind::hdf5) {
+    throw DataError(fmt::format("{}: is {}, expected HDF5", path, io::describe(kind)));
+  }
+  const Hdf5Session session;
+  file_ = {H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose};
+  if (!file_.valid()) fail("cannot open");
+
+  std::vector<std::string> names;
+  const auto visit = [](hid_t, const char* name, const H5L_info_t* info, void* data) -> herr_t {
+    if (info->type == H5L_TYPE_HARD) static_cast<std::vector<std::string>*>(data)->push_back(name);
+    return 0;
+  };
+  if (H5Lvisit(file_.id(), H5_INDEX_NAME, H5_ITER_INC, visit, &names) < 0) {
+    fail("cannot list the contents");
+  }
+  for (const std::string& name : names) {
+    const Hdf5Handle object(H5Oopen(file_.id(), name.c_str(), H5P_DEFAULT), H5Oclose);
+    if (!object.valid()) fail(fmt::format("cannot open /{}", name));
+    if (H5Iget_type(object.id()) == H5I_DATASET) datasets_.push_back(describe("/" + name, object));
+  }
+}
+
+Hdf5Dataset Hdf5File::describe(const std::string& dataset_path, const Hdf5Handle& dataset) const {
+  Hdf5Dataset out;
+  out.path = dataset_path;
+  const Hdf5Handle type(H5Dget_type(dataset.id()), H5Tclose);
+  const Hdf5Handle space(H5Dget_space(dataset.id()), H5Sclose);
+  const Hdf5Handle properties(H5Dget_create_plist(dataset.id()), H5Pclose);
+  if (!type.valid() || !space.valid() || !properties.valid()) fail(dataset_path);
+  std::tie(out.dtype, out.stored_type) = dtype_of(type.id());
+  out.shape = extents_of(space.id());
+  if (H5Pget_layout(properties.id()) == H5D_CHUNKED) {
+    std::vector<hsize_t> chunks(out.shape.size());
+    H5Pget_chunk(properties.id(), static_cast<int>(chunks.size()), chunks.data());
+    out.chunks.assign(chunks.begin(), chunks.end());
+  }
+  out.filters = filters_of(properties.id());
+  return out;
+}
+
+void Hdf5File::fail(const std::string& what) const {
+  throw DataError(fmt::format("{}: {}: {}", path_, what, Hdf5Session::error_text()));
+}
+
+const Hdf5Dataset* Hdf5File::find(const std::string& dataset_path) const {
+  const std::string absolute = dataset_path.starts_with('/') ? dataset_path : "/" + dataset_path;
+  const auto found = std::ranges::find(datasets_, absolute, &Hdf5Dataset::path);
+  return found == datasets_.end() ? nullptr : &*found;
+}
+
+Hdf5Handle Hdf5File::open_attribute(const std::string& object, const std::string& attribute) const {
+  const Hdf5Handle holder(H5Oopen(file_.id(), object.c_str(), H5P_DEFAULT), H5Oclose);
+  if (!holder.valid()) return {};
+  struct Search {
+    const std::string& wanted;
+    std::string found;
+  } search{attribute, ""};
+  const auto visit = [](hid_t, const char* name, const H5A_info_t*, void* data) -> herr_t {
+    auto& s = *static_cast<Search*>(data);
+    if (strcasecmp(name, s.wanted.c_str()) != 0) return 0;
+    s.found = name;
+    return 1;
+  };
+  if (H5Aiterate2(holder.id(), H5_INDEX_NAME, H5_ITER_INC, nullptr, visit, &search) <= 0) return {};
+  return {H5Aopen(holder.id(), search.found.c_str(), H5P_DEFAULT), H5Aclose};
+}
+
+std::vector<double> Hdf5File::numbers(const std::string& object,
+                                      const std::string& attribute) const {
+  const Hdf5Session session;
+  const Hdf5Handle handle = open_attribute(object, attribute);
+  if (!handle.valid()) return {};
+  const Hdf5Handle type(H5Aget_type(handle.id()), H5Tclose);
+  const Hdf5Handle space(H5Aget_space(handle.id()), H5Sclose);
+  if (!dtype_of(type.id()).first) return {};
+  const hssize_t count = H5Sget_simple_extent_npoints(space.id());
+  std::vector<double> numbers(static_cast<std::size_t>(std::max<hssize_t>(0, count)));
+  if (!numbers.empty() && H5Aread(handle.id(), H5T_NATIVE_DOUBLE, numbers.data()) < 0) {
+    fail(fmt::format("attribute {} of {}", attribute, object));
+  }
+  return numbers;
+}
+
+std::string Hdf5File::text(const std::string& object, const std::string& attribute) const {
+  const Hdf5Session session;
+  const Hdf5Handle handle = open_attribute(object, attribute);
+  if (!handle.valid()) return "";
+  const Hdf5Handle type(H5Aget_type(handle.id()), H5Tclose);
+  const Hdf5Handle space(H5Aget_space(handle.id()), H5Sclose);
+  if (H5Tget_class(type.id()) != H5T_STRING) return "";
+  return first_string(type.id(), space.id(),
+                      [&](hid_t memory, void* out) { return H5Aread(handle.id(), memory, out); });
+}
+
+std::string Hdf5File::text(const Hdf5Dataset& dataset) const {
+  const Hdf5Session session;
+  const Hdf5Handle handle = open(dataset, 0);
+  const Hdf5Handle type(H5Dget_type(handle.id()), H5Tclose);
+  const Hdf5Handle space(H5Dget_space(handle.id()), H5Sclose);
+  if (H5Tget_class(type.id()) != H5T_STRING) return "";
+  return first_string(type.id(), space.id(), [&](hid_t memory, void* out) {
+    return H5Dread(handle.id(), memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, out);
+  });
+}
+
+Hdf5Handle Hdf5File::open(const Hdf5Dataset& dataset, std::size_t cache_bytes) const {
+  const Hdf5Session session;
+  constexpr std::size_t kSlots = 521;  // of the hash table; a prime, as HDF5 advises
+  const Hdf5Handle access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose);
+  H5Pset_chunk_cache(access.id(), kSlots, cache_bytes, H5D_CHUNK_CACHE_W0_DEFAULT);
+  Hdf5Handle handle(H5Dopen2(file_.id(), dataset.path.c_str(), access.id()), H5Dclose);
+  if (!handle.valid()) fail(fmt::format("cannot open {}", dataset.path));
+  return handle;
+}
+
+std::vector<double> Hdf5File::values(const Hdf5Dataset& dataset) const {
+  const Hdf5Session session;
+  const std::int64_t count = std::accumulate(dataset.shape.begin(), dataset.shape.end(),
+                                             std::int64_t{1}, std::multiplies<>());
+  std::vector<double> values(static_cast<std::size_t>(count));
+  const Hdf5Handle handle = open(dataset, 0);
+  if (H5Dread(handle.id(), H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0) {
+    fail(fmt::format("cannot read {}", dataset.path));
+  }
+  return values;
+}
+
+void Hdf5File::read(const Hdf5Dataset& dataset, const Hdf5Handle& handle,
+                    std::span<const Range> box, std::size_t axis, std::span<const Range> ranges,
+                    void* out) const {
+  const Hdf5Session session;
+  std::vector<hsize_t> start, count;
+  for (const auto& [begin, end] : box) {
+    start.push_back(static_cast<hsize_t>(begin));
+    count.push_back(static_cast<hsize_t>(end - begin));
+  }
+  const Hdf5Handle space(H5Dget_space(handle.id()), H5Sclose);
+  // Elements of a union of hyperslabs come in the order of the file, so that the union is a dense
+  // box in memory.
+  hsize_t total = 0;
+  H5S_seloper_t operation = H5S_SELECT_SET;
+  for (const auto& [begin, end] : ranges) {
+    start[axis] = static_cast<hsize_t>(begin);
+    count[axis] = static_cast<hsize_t>(end - begin);
+    if (H5Sselect_hyperslab(space.id(), operation, start.data(), nullptr, count.data(), nullptr) <
+        0) {
+      fail(fmt::format("cannot select in {}", dataset.path));
+    }
+    operation = H5S_SELECT_OR;
+    total += count[axis];
+  }
+  count[axis] = total;
+  const Hdf5Handle memory(H5Screate_simple(static_cast<int>(count.size()), count.data(), nullptr),
+                          H5Sclose);
+  if (H5Dread(handle.id(), native_type(*dataset.dtype), memory.id(), space.id(), H5P_DEFAULT, out) <
+      0) {
+    fail(fmt::format("cannot read {} at {}", dataset.path, box));
+  }
+}
+
+}  // namespace trib::io
