@@ -4,11 +4,11 @@
 #include <string_view>
 #include <vector>
 
-#include <cpl_error.h>
 #include <cpl_vsi.h>
 #include <fmt/format.h>
 #include <fnmatch.h>
 
+#include "io/gdal_dataset.h"
 #include "io/image_source.h"
 #include "ops/base/error.h"
 
@@ -126,25 +126,21 @@ std::string explain(const std::string& pattern) {
 }  // namespace
 
 std::vector<std::string> expand_files(const std::vector<std::string>& patterns) {
-  CPLPushErrorHandler(CPLQuietErrorHandler);
+  const GdalErrors quiet;
   std::vector<std::string> files;
-  std::string failed;
   for (const std::string& pattern : patterns) {
-    const std::size_t before = files.size();
     if (is_subdataset(pattern) || is_file(pattern)) {
       files.push_back(pattern);
       continue;
     }
+    const std::size_t before = files.size();
     std::vector<std::string> alternatives;
     expand_braces(pattern, alternatives);
     for (const std::string& alternative : alternatives) match_below("", alternative, files);
     if (files.size() == before) {
-      failed = fmt::format("'{}' matches no file{}", pattern, explain(pattern));
-      break;
+      throw DataError(fmt::format("'{}' matches no file{}", pattern, explain(pattern)));
     }
   }
-  CPLPopErrorHandler();
-  if (!failed.empty()) throw DataError(failed);
   std::sort(files.begin(), files.end());
   files.erase(std::unique(files.begin(), files.end()), files.end());
   return files;

@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::size_t kIdleDatasets = 64;
 constexpr std::int64_t kHeadersPerTask = 16;
+constexpr std::int64_t kMaxImageValues = std::int64_t{1} << 40;  // more is a damaged header
 
 using Codings = std::vector<BandCoding>;
 
@@ -117,29 +118,21 @@ class RasterSource final : public ImageSource {
   }
   Provenance provenance(std::int64_t index) const override {
     const auto [file, area] = locate(index);
-    Provenance provenance;
-    provenance.file = file->path;
-    provenance.window = area;
-    provenance.label = file->label;
-    return provenance;
+    return {file->path, area, nullptr, kUnknown, file->label};
   }
   std::int64_t bytes_decoded() const override { return bytes_decoded_; }
 
   Image read(std::int64_t index, const std::optional<Window>& window) const override {
     const auto [file, area] = locate(index);
-    Image image;
-    image.provenance = provenance(index);
-    if (window) {
-      if (!contains({area.height, area.width}, *window)) {
-        throw DataError(fmt::format("{}: the window {} does not lie in the image of {} x {} pixels",
-                                    file->path, to_string(*window), area.height, area.width));
-      }
-      image.provenance.window = {area.y + window->y, area.x + window->x, window->height,
-                                 window->width};
+    const Window target = window ? window_of(*file, area, *window) : area;
+    if (target.height * target.width > kMaxImageValues / std::ssize(channels_)) {
+      throw DataError(fmt::format("{}: {} channels of {} x {} pixels are too many to read at once",
+                                  file->path, channels_.size(), target.height, target.width));
     }
-    const Window& target = image.provenance.window;
+    Image image;
     image.data_cyx = Tensor::empty({std::ssize(channels_), target.height, target.width}, DType::f32,
                                    MemoryKind::ingest);
+    image.provenance = {file->path, target, nullptr, kUnknown, file->label};
 
     std::unique_ptr<GdalDataset> dataset = pool_.take(file->path, file->driver);
     read_pixels(*dataset, *file, target, image.data_cyx.data<float>());
@@ -156,29 +149,29 @@ class RasterSource final : public ImageSource {
     for (std::size_t i = 0; i < paths.size(); ++i) files_[i].path = std::move(paths[i]);
 
     RasterFile& first = files_.front();
-    {
-      const std::vector<RasterBand> bands = open_header(first, "");
-      std::vector<Channel> available;
-      for (const RasterBand& band : bands) available.push_back(band.channel);
-      Codings codings;
-      for (const std::int64_t i : select_channels(available, options_.channels, first.path)) {
-        channels_.push_back(bands[static_cast<std::size_t>(i)].channel);
-        codings.push_back(bands[static_cast<std::size_t>(i)].coding);
-      }
-      first.codings = std::make_shared<const Codings>(adjust(std::move(codings)));
+    const std::vector<RasterBand> bands = open_header(first, "");
+    std::vector<Channel> available;
+    for (const RasterBand& band : bands) available.push_back(band.channel);
+    Codings codings;
+    for (const std::int64_t i : select_channels(available, options_.channels, first.path)) {
+      channels_.push_back(bands[static_cast<std::size_t>(i)].channel);
+      codings.push_back(bands[static_cast<std::size_t>(i)].coding);
     }
-    parallel_for(std::ssize(files_) - 1, kHeadersPerTask,
-                 [&](std::int64_t begin, std::int64_t end) {
-                   for (std::int64_t i = begin + 1; i < end + 1; ++i) {
-                     RasterFile& file = files_[static_cast<std::size_t>(i)];
-                     const std::vector<RasterBand> bands = open_header(file, first.driver);
-                     Codings codings =
-                         adjust(find_codings(bands, channels_, *first.codings, file, first.path));
-                     file.codings = codings == *first.codings
-                                        ? first.codings
-                                        : std::make_shared<const Codings>(std::move(codings));
-                   }
-                 });
+    first.codings = std::make_shared<const Codings>(adjust(std::move(codings)));
+
+    parallel_for(std::ssize(files_), kHeadersPerTask, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = std::max<std::int64_t>(begin, 1); i < end; ++i) {
+        open_like(first, files_[static_cast<std::size_t>(i)]);
+      }
+    });
+  }
+
+  /// Open a file that must offer the channels selected in the first.
+  void open_like(const RasterFile& first, RasterFile& file) const {
+    const std::vector<RasterBand> bands = open_header(file, first.driver);
+    Codings codings = adjust(find_codings(bands, channels_, *first.codings, file, first.path));
+    file.codings = codings == *first.codings ? first.codings
+                                             : std::make_shared<const Codings>(std::move(codings));
   }
 
   std::vector<RasterBand> open_header(RasterFile& file, const std::string& driver) const {
@@ -261,6 +254,15 @@ class RasterSource final : public ImageSource {
         &file,
         {file.area.y + y, file.area.x + x, std::min(options_.tile->height, file.area.height - y),
          std::min(options_.tile->width, file.area.width - x)}};
+  }
+
+  /// A window of an image as a window of its file.
+  static Window window_of(const RasterFile& file, const Window& area, const Window& window) {
+    if (!contains({area.height, area.width}, window)) {
+      throw DataError(fmt::format("{}: the window {} does not lie in the image of {} x {} pixels",
+                                  file.path, to_string(window), area.height, area.width));
+    }
+    return {area.y + window.y, area.x + window.x, window.height, window.width};
   }
 
   void read_pixels(const GdalDataset& dataset, const RasterFile& file, const Window& target,

@@ -32,7 +32,7 @@ struct RasterOptions {
   bool keep_partial_tiles = false;
 
   /// Stored value that means "missing", in place of what the files say. Use it where files say
-  /// nothing or something wrong. Missing pixels become NaN.
+  /// nothing or something wrong; NaN if no stored value is missing. Missing pixels become NaN.
   std::optional<double> nodata;
 
   /// Multiply by the band's scale and add its offset, as the file says. Turn it off to get stored

@@ -1,15 +1,19 @@
 #include "io/raster_source.h"
 
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <iterator>
+#include <random>
 #include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "io/hdf5_lock.h"
 #include "ops/base/error.h"
 #include "tests/support/test_data.h"
 
@@ -365,6 +369,53 @@ TEST(RasterSource, ReadsDamagedCopiesRightOrNotAtAll) {
     EXPECT_GE(rejected, 4) << name;
     std::filesystem::remove(copy);
   }
+}
+
+TEST(RasterSource, SurvivesRandomDamage) {
+  const char* const name = "satellite/landsat_sentinel/S2A1C_20170703_022_Barbellino_TOA_10.tif";
+  TRIB_NEEDS_DATA(name);
+  std::ifstream stream(test::data_file(name), std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(stream), {}};
+  RasterOptions options;
+  options.files = {testing::TempDir() + "damaged.tif"};
+  int rejected = 0;
+  for (unsigned seed = 0; seed < 300; ++seed) {
+    std::mt19937 random(seed);
+    std::string damaged = bytes;
+    // Half of the damage hits the header, the other half any byte.
+    const std::size_t reach = seed % 2 == 0 ? 512 : bytes.size();
+    for (int n = 0; n < 4; ++n) damaged[random() % reach] = static_cast<char>(random());
+    std::ofstream(options.files[0], std::ios::binary) << damaged;
+    try {
+      const auto source = open_raster(options);
+      const Extent extent = source->extent(0);
+      // A changed length in the header may ask for any amount of memory.
+      if (extent.height * extent.width <= 100000) source->read(0);
+    } catch (const DataError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("damaged.tif"));
+      ++rejected;
+    }
+  }
+  EXPECT_GT(rejected, 100);
+  std::filesystem::remove(options.files[0]);
+}
+
+TEST(RasterSource, HoldsTheLockOfTheHdf5FamilyOnlyWhereItMust) {
+  const char* const name = "era5/era5_t2m_global_0p25_cds_2019.nc";
+  TRIB_NEEDS_DATA(name);
+  TRIB_NEEDS_DATA(kLandsat);
+  RasterOptions netcdf;
+  netcdf.files = {"NETCDF:\"" + test::data_file(name) + "\":t2m"};
+  const auto source = open_raster(netcdf);
+  std::unique_lock lock(hdf5_family_lock());
+  auto blocked = std::async(std::launch::async, [&] { return source->read(0).data_cyx.numel(); });
+  auto free = std::async(std::launch::async, [&] {
+    return open_raster(options_for(kLandsat))->read(0).data_cyx.numel();
+  });
+  EXPECT_EQ(free.get(), 6 * 352 * 349);
+  EXPECT_EQ(blocked.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+  lock.unlock();
+  EXPECT_EQ(blocked.get(), 721 * 1440);
 }
 
 TEST(InspectRaster, DescribesEnmap) {
