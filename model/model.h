@@ -1,6 +1,7 @@
 // A model: a chain of layers over a table of parameters.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -17,6 +18,7 @@ struct LayerMemory {
   std::int64_t saved = 0;             ///< kept from forward to backward
   std::int64_t forward_scratch = 0;   ///< largest extra amount while forward runs
   std::int64_t backward_scratch = 0;  ///< largest extra amount while backward runs
+  std::int64_t passed_back = 0;       ///< gradients backward leaves to the layer before
 };
 
 /// One link of the chain. Layers keep no state of a batch: that lives in the Step, so that several
@@ -28,7 +30,9 @@ class Layer {
   virtual void forward(Step& step) const = 0;
   /// Turn step.d_x_bnd by this layer's output into that by its input, add to the gradients.
   virtual void backward(Step& step, Parameters& parameters) const = 0;
-  virtual LayerMemory memory(std::int64_t batch) const = 0;
+  /// A model that is only applied (training false) keeps no more than later layers read.
+  virtual LayerMemory memory(std::int64_t batch, bool training) const = 0;
+  LayerMemory memory(std::int64_t batch) const { return memory(batch, true); }
   /// Floating-point operations of forward plus backward for a batch (gemm-like ones, 2 a
   /// multiply-add).
   virtual std::int64_t flops(std::int64_t batch) const = 0;
@@ -47,6 +51,8 @@ struct InputSpec {
   std::int64_t height = 0, width = 0;
   std::vector<std::string> targets;  ///< names of the target variables, empty if none
   std::vector<double> latitudes;     ///< of the rows, in degrees; empty if unknown
+  /// Place of a name among the channels, -1 if it is none of them.
+  std::int64_t find_channel(std::string_view name) const;
 };
 
 struct TokenizerOptions {
@@ -80,8 +86,14 @@ struct MaeHeadOptions {
 struct ForecastHeadOptions {
   std::int64_t depth = 2;              ///< hidden Linear + GELU pairs before the last Linear
   std::vector<std::string> variables;  ///< subset of the targets; empty: all
-  bool latitude_weighted = true;
+  bool latitude_weighted = true;       ///< weigh rows by cos(latitude), where latitudes are known
+  /// Predict the change: the prediction is the input channel of the variable's name plus the
+  /// output. An untrained model is then close to persistence. Needs the variable among the
+  /// channels, normalised alike.
+  bool residual = false;
 };
+
+struct ModelPlan;
 
 /// Layers are added in the order tokenizer, aggregation, encoder, head; a wrong order, a patch that
 /// does not divide the image, heads that do not divide the dim throw ConfigError.
@@ -102,27 +114,28 @@ class Model {
   std::int64_t tokens() const;  ///< N
   std::int64_t dim() const;     ///< D
 
-  /// Draw the masks of a step; call before the first layer's forward. The masks are a function of
-  /// (seed, sample key).
+  /// Check the shapes of a step's input and draw its masks; call before the first layer's forward.
+  /// The masks are a function of (seed, sample key). Throws ShapeError.
   void begin(Step& step, std::uint64_t seed) const;
   /// All layers in order, then step.loss is set (if a head computes one).
   void forward(Step& step) const;
-  /// All layers in reverse, for the gradient of loss_scale * loss; adds to the gradients.
+  /// All layers in reverse, for the gradient of loss_scale * loss; adds to the gradients. Throws
+  /// RuntimeError if the step does not train.
   void backward(Step& step, Parameters& parameters, float loss_scale = 1) const;
 
-  /// Peak bytes of the step arena for a batch.
+  /// Peak bytes of the step arena for a batch with targets.
   std::int64_t arena_bytes(std::int64_t batch, bool training) const;
   /// Floating-point operations of a training step.
   std::int64_t flops(std::int64_t batch) const;
 
  private:
-  struct Plan;  // what later layers need to know of earlier ones
+  void require_turn(const char* layer, std::size_t place) const;
   Layer& add(std::unique_ptr<Layer> layer);
 
   InputSpec input_;
   ParameterTable table_;
   std::vector<std::unique_ptr<Layer>> layers_;
-  std::unique_ptr<Plan> plan_;
+  std::unique_ptr<ModelPlan> plan_;  // what layers know of each other
 };
 
 }  // namespace trib::model

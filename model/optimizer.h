@@ -24,6 +24,11 @@ class AdamW {
   void step(Parameters& parameters, double learning_rate, double gradient_scale = 1);
   std::int64_t steps() const { return steps_; }
 
+  /// State for checkpoints: flat like the parameters.
+  Tensor& exp_avg() { return exp_avg_; }
+  Tensor& exp_avg_sq() { return exp_avg_sq_; }
+  void set_steps(std::int64_t steps) { steps_ = steps; }
+
  private:
   const ParameterTable* table_;
   AdamWOptions options_;
@@ -35,7 +40,8 @@ class AdamW {
 double gradient_norm(const Parameters& parameters);
 
 /// Linear warm-up from `start` over `warmup_steps`, then half a cosine down to `min_lr` at
-/// `total_steps` (the closed form of ClimaX's LinearWarmupCosineAnnealingLR).
+/// `total_steps` (the closed form of ClimaX's LinearWarmupCosineAnnealingLR). The last warm-up step
+/// and the first after it both have `lr`; a single warm-up step has `start`.
 struct CosineSchedule {
   double lr = 1e-3;
   double start = 1e-8;

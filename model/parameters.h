@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,9 +18,12 @@ enum class Init : std::uint8_t {
   ones,
   truncated_normal,  ///< std 0.02, cut at two standard deviations
   normal,            ///< std 0.02
-  xavier_uniform,    ///< bound sqrt(6 / (fan_in + fan_out)) of the shape viewed as [out, in]
-  sincos_1d,         ///< shape [1, positions, dim]
-  sincos_2d,         ///< shape [1, grid_h * grid_w, dim]; needs grid_width
+  /// Bound sqrt(6 / (in + out)); shape [out, in], or [stack, out, in...] from rank 3 up (one
+  /// patch embedding a channel).
+  xavier_uniform,
+  average,    ///< 1 / last extent: a Linear that starts as the mean of its inputs
+  sincos_1d,  ///< shape [1, positions, dim]
+  sincos_2d,  ///< shape [1, grid_h * grid_w, dim]; needs grid_width
 };
 
 using ParameterId = int;
@@ -52,6 +57,7 @@ class ParameterTable {
 
  private:
   std::vector<ParameterSpec> specs_;
+  std::map<std::string, ParameterId, std::less<>> ids_;
   std::int64_t flat_size_ = 0;
 };
 
@@ -73,8 +79,11 @@ class Parameters {
   Tensor value_tensor(ParameterId id) const;
   Tensor gradient_tensor(ParameterId id) const;
 
+  bool has_gradients() const { return gradients_.defined(); }
   Tensor& flat_values() { return values_; }
+  const Tensor& flat_values() const { return values_; }
   Tensor& flat_gradients() { return gradients_; }
+  const Tensor& flat_gradients() const { return gradients_; }
 
  private:
   const ParameterTable* table_;

@@ -3,6 +3,7 @@
 // Axes: b sample, c channel, h/w pixel rows and columns, n token (patch), v target variable, d dim.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -30,6 +31,8 @@ struct Masking {
   std::vector<std::int32_t> visible;      ///< [B * num_visible] token numbers, as shuffled
   std::vector<std::int32_t> ids_restore;  ///< [B * N] as in MAE
   bool active() const { return !visible.empty(); }
+  /// The numbers of the visible tokens, null if all are.
+  const std::int32_t* visible_or_null() const { return active() ? visible.data() : nullptr; }
 };
 
 /// Patches with the weights that would turn them into tokens: where tokenizer and channel
@@ -48,6 +51,22 @@ struct LayerState {
 struct Step {
   Step(StepInput batch, StepArena& step_arena, const Parameters& params, bool train)
       : input(std::move(batch)), arena(step_arena), parameters(params), training(train) {}
+
+  std::int64_t batch() const { return input.x_bchw.dim(0); }
+
+  /// Make the state of a layer; an earlier one is dropped.
+  template <class State>
+  State& make_state(int layer) {
+    auto made = std::make_unique<State>();
+    State& state = *made;
+    states.at(static_cast<std::size_t>(layer)) = std::move(made);
+    return state;
+  }
+  /// The state of a layer whose forward has run.
+  template <class State>
+  State& state(int layer) {
+    return static_cast<State&>(*states.at(static_cast<std::size_t>(layer)));
+  }
 
   StepInput input;
   StepArena& arena;

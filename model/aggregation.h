@@ -1,0 +1,17 @@
+// Channel aggregation: many channel tokens of a position become one spatial token.
+//
+// Axes: r position (sample x visible token), c channel, h head, d dim.
+#pragma once
+
+#include <memory>
+
+#include "model/plan.h"
+
+namespace trib::model {
+
+/// Make the aggregation of a kind. Both work on finished tokens [R, C, D] and keep them for
+/// backward.
+std::unique_ptr<Layer> make_aggregation(ParameterTable& table, const ModelPlan& plan,
+                                        const AggregationOptions& options);
+
+}  // namespace trib::model

@@ -1,0 +1,105 @@
+#include "model/encoder.h"
+
+#include <algorithm>
+
+#include "model/arena_count.h"
+#include "model/position_embedding.h"
+#include "ops/kernels/activation.h"
+
+namespace trib::model {
+namespace {
+
+constexpr float kHoursPerUnit = 100;  // ClimaX feeds the lead time as hours / 100
+
+struct EncoderState final : LayerState {
+  Transformer::Saved transformer;
+};
+
+}  // namespace
+
+Encoder::Encoder(ParameterTable& table, const ModelPlan& plan, const EncoderOptions& options)
+    : plan_(plan),
+      pos_embed_(table.add({.name = "pos_embed",
+                            .shape = {1, plan.tokens(), plan.dim},
+                            .init = Init::sincos_2d,
+                            .decay = false,
+                            .grid_width = plan.grid_width})),
+      transformer_(table, "",
+                   {.dim = plan.dim,
+                    .depth = options.depth,
+                    .heads = options.heads,
+                    .mlp_ratio = options.mlp_ratio}) {
+  if (!options.lead_time) return;
+  lead_weight_ = table.add(
+      {.name = "lead_time_embed.weight", .shape = {plan.dim, 1}, .init = Init::truncated_normal});
+  lead_bias_ = table.add({.name = "lead_time_embed.bias", .shape = {plan.dim}, .decay = false});
+}
+
+void Encoder::forward(Step& step) const {
+  const std::int64_t batch = step.batch(), tokens = plan_.num_visible;
+  const std::int64_t count = batch * tokens * plan_.dim;
+  float* x_bnd = step.arena.floats(count);
+  std::copy_n(step.x_bnd.data<float>(), count, x_bnd);
+  add_position(x_bnd, step.parameters.value(pos_embed_), step.masking.visible_or_null(), batch,
+               tokens, plan_.dim);
+  if (lead_weight_ >= 0) add_lead_time(step, x_bnd);
+
+  auto& saved = step.make_state<EncoderState>(index()).transformer;
+  transformer_.forward(step.parameters, step.arena, saved, x_bnd, batch, tokens, step.training);
+  step.x_bnd = Tensor::view(saved.out_rd, {batch, tokens, plan_.dim});
+}
+
+void Encoder::backward(Step& step, Parameters& parameters) const {
+  const std::int64_t batch = step.batch(), tokens = plan_.num_visible;
+  const auto& saved = step.state<EncoderState>(index()).transformer;
+  float* dx_bnd = step.d_x_bnd.data<float>();
+  transformer_.backward(parameters, step.arena, saved, dx_bnd, batch, tokens);
+  add_position_gradient(parameters.gradient(pos_embed_), dx_bnd, step.masking.visible_or_null(),
+                        batch, tokens, plan_.dim);
+  if (lead_weight_ >= 0) add_lead_time_gradient(step, parameters, dx_bnd);
+}
+
+void Encoder::add_lead_time(const Step& step, float* x_bnd) const {
+  const std::int64_t tokens = plan_.num_visible, dim = plan_.dim;
+  const float* weight_d = step.parameters.value(lead_weight_);
+  const float* bias_d = step.parameters.value(lead_bias_);
+  std::vector<float> embed_d(static_cast<std::size_t>(dim));
+  for (std::int64_t b = 0; b < step.batch(); ++b) {
+    const float lead = step.input.lead_hours[static_cast<std::size_t>(b)] / kHoursPerUnit;
+    for (std::size_t d = 0; d < embed_d.size(); ++d) embed_d[d] = weight_d[d] * lead + bias_d[d];
+    ops::add_to_rows(x_bnd + b * tokens * dim, embed_d.data(), tokens, dim);
+  }
+}
+
+void Encoder::add_lead_time_gradient(const Step& step, Parameters& parameters,
+                                     const float* dx_bnd) const {
+  const std::int64_t tokens = plan_.num_visible, dim = plan_.dim;
+  float* d_weight_d = parameters.gradient(lead_weight_);
+  float* d_bias_d = parameters.gradient(lead_bias_);
+  std::vector<float> sum_d(static_cast<std::size_t>(dim));
+  for (std::int64_t b = 0; b < step.batch(); ++b) {
+    const float lead = step.input.lead_hours[static_cast<std::size_t>(b)] / kHoursPerUnit;
+    std::fill(sum_d.begin(), sum_d.end(), 0.0F);
+    ops::add_row_sum(sum_d.data(), dx_bnd + b * tokens * dim, tokens, dim);
+    for (std::size_t d = 0; d < sum_d.size(); ++d) {
+      d_weight_d[d] += lead * sum_d[d];
+      d_bias_d[d] += sum_d[d];
+    }
+  }
+}
+
+LayerMemory Encoder::memory(std::int64_t batch, bool training) const {
+  LayerMemory memory = transformer_.memory(batch, plan_.num_visible, training);
+  memory.saved += arena_bytes(batch * plan_.num_visible * plan_.dim);
+  return memory;
+}
+
+std::int64_t Encoder::flops(std::int64_t batch) const {
+  return transformer_.flops(batch, plan_.num_visible);
+}
+
+std::vector<std::pair<std::string, Tensor>> Encoder::outputs(const Step& step) const {
+  return {{"x", step.x_bnd}};
+}
+
+}  // namespace trib::model

@@ -1,0 +1,185 @@
+#include "model/forecast_head.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "model/arena_count.h"
+#include "ops/base/error.h"
+#include "ops/base/parallel.h"
+#include "ops/kernels/activation.h"
+#include "ops/kernels/loss.h"
+#include "ops/kernels/patchify.h"
+
+namespace trib::model {
+
+struct ForecastHead::State final : LayerState {
+  const float* target_bvhw = nullptr;         // null without targets
+  std::vector<const float*> inputs_rd;        // of each Linear
+  std::vector<const float*> preactivated_rd;  // of each GELU
+};
+
+ForecastHead::ForecastHead(ParameterTable& table, const ModelPlan& plan,
+                           const ForecastHeadOptions& options)
+    : plan_(plan) {
+  const InputSpec& input = plan.input;
+  const auto& names = options.variables.empty() ? input.targets : options.variables;
+  if (names.empty()) throw ConfigError("forecast head: the data has no target variables");
+  for (const std::string& name : names) {
+    const auto target = std::find(input.targets.begin(), input.targets.end(), name);
+    if (target == input.targets.end()) {
+      throw ConfigError(fmt::format("forecast head: variable {} is not among the targets {}", name,
+                                    fmt::join(input.targets, ", ")));
+    }
+    targets_.push_back(target - input.targets.begin());
+    if (!options.residual) continue;
+    channels_.push_back(input.find_channel(name));
+    if (channels_.back() < 0) {
+      throw ConfigError(fmt::format("forecast head: residual needs {} among the input channels {}",
+                                    name, fmt::join(input.channels, ", ")));
+    }
+  }
+
+  row_weights_.assign(static_cast<std::size_t>(input.height), 1.0F);
+  if (options.latitude_weighted && !input.latitudes.empty()) {
+    if (static_cast<std::int64_t>(input.latitudes.size()) != input.height) {
+      throw ConfigError(fmt::format("forecast head: {} latitudes for {} rows",
+                                    input.latitudes.size(), input.height));
+    }
+    ops::latitude_weights(row_weights_.data(), input.latitudes.data(), input.height);
+  }
+
+  for (std::int64_t i = 0; i < options.depth; ++i) {
+    linears_.emplace_back(table, fmt::format("head.{}", 2 * i), plan.dim, plan.dim);
+  }
+  // A small last layer starts a residual forecast next to persistence.
+  linears_.emplace_back(table, fmt::format("head.{}", 2 * options.depth), plan.dim,
+                        variables() * plan.patch_pixels(), /*with_bias=*/true,
+                        options.residual ? Init::truncated_normal : Init::xavier_uniform);
+}
+
+void ForecastHead::forward(Step& step) const {
+  const std::int64_t batch = step.batch(), rows = batch * plan_.tokens();
+  auto& state = step.make_state<State>(index());
+  step.prediction_bvhw =
+      step.arena.tensor({batch, variables(), plan_.input.height, plan_.input.width});
+  step.prediction = step.prediction_bvhw;
+  float* prediction_bvhw = step.prediction_bvhw.data<float>();
+  if (step.input.target_bvhw.numel() > 0) state.target_bvhw = own_targets(step);
+  {
+    std::optional<StepArena::Scope> inference;
+    if (!step.training) inference.emplace(step.arena);
+    const float* x_rd = step.x_bnd.data<float>();
+    for (std::int64_t i = 0; i < hidden_depth(); ++i) {
+      float* preactivated_rd = step.arena.floats(rows * plan_.dim);
+      float* activated_rd = step.arena.floats(rows * plan_.dim);
+      linears_[static_cast<std::size_t>(i)].forward(step.parameters, preactivated_rd, x_rd, rows);
+      ops::gelu_forward(activated_rd, preactivated_rd, rows * plan_.dim);
+      state.inputs_rd.push_back(x_rd);
+      state.preactivated_rd.push_back(preactivated_rd);
+      x_rd = activated_rd;
+    }
+    state.inputs_rd.push_back(x_rd);
+    const StepArena::Scope scope(step.arena);
+    float* patches_rp = step.arena.floats(rows * linears_.back().out());
+    linears_.back().forward(step.parameters, patches_rp, x_rd, rows);
+    ops::unpatchify(prediction_bvhw, patches_rp, batch, variables(), plan_.input.height,
+                    plan_.input.width, plan_.patch);
+  }
+  if (!channels_.empty()) add_input(step, prediction_bvhw);
+
+  if (state.target_bvhw == nullptr) return;
+  step.loss = ops::weighted_mse_forward(prediction_bvhw, state.target_bvhw, row_weights_.data(),
+                                        batch * variables(), plan_.input.height, plan_.input.width);
+  step.loss_terms = {{"forecast", step.loss}};
+}
+
+void ForecastHead::add_input(const Step& step, float* prediction_bvhw) const {
+  const std::int64_t pixels = image_pixels();
+  const float* x_bchw = step.input.x_bchw.data<float>();
+  parallel_for(step.batch() * variables(), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t image = begin; image < end; ++image) {
+      const std::int64_t b = image / variables(), v = image % variables();
+      const std::int64_t c = channels_[static_cast<std::size_t>(v)];
+      const float* x_hw = x_bchw + (b * plan_.channels() + c) * pixels;
+      float* prediction_hw = prediction_bvhw + image * pixels;
+      for (std::int64_t i = 0; i < pixels; ++i) {
+        prediction_hw[i] += std::isnan(x_hw[i]) ? 0.0F : x_hw[i];  // as the tokenizer does
+      }
+    }
+  });
+}
+
+// The predicted variables' targets side by side.
+const float* ForecastHead::own_targets(const Step& step) const {
+  const auto all = static_cast<std::int64_t>(plan_.input.targets.size());
+  const std::int64_t pixels = image_pixels();
+  const float* target_bthw = step.input.target_bvhw.data<float>();
+  float* own_bvhw = step.arena.floats(step.batch() * variables() * pixels);
+  for (std::int64_t image = 0; image < step.batch() * variables(); ++image) {
+    const std::int64_t b = image / variables(), v = image % variables();
+    const std::int64_t t = targets_[static_cast<std::size_t>(v)];
+    std::copy_n(target_bthw + (b * all + t) * pixels, pixels, own_bvhw + image * pixels);
+  }
+  return own_bvhw;
+}
+
+void ForecastHead::backward(Step& step, Parameters& parameters) const {
+  const std::int64_t batch = step.batch(), rows = batch * plan_.tokens();
+  const auto& state = step.state<State>(index());
+  if (state.target_bvhw == nullptr) {
+    throw RuntimeError("forecast head: backward of a step without targets");
+  }
+  step.d_x_bnd = step.arena.tensor({batch, plan_.tokens(), plan_.dim});
+
+  const StepArena::Scope scope(step.arena);
+  // The gradient goes back and forth between two buffers and ends in the first.
+  float* d_rd[2] = {step.d_x_bnd.data<float>(), step.arena.floats(rows * plan_.dim)};
+  {
+    const StepArena::Scope loss(step.arena);
+    const std::int64_t images = batch * variables();
+    float* d_prediction_bvhw = step.arena.floats(images * image_pixels());
+    float* d_patches_rp = step.arena.floats(rows * linears_.back().out());
+    ops::weighted_mse_backward(d_prediction_bvhw, step.prediction_bvhw.data<float>(),
+                               state.target_bvhw, row_weights_.data(), images, plan_.input.height,
+                               plan_.input.width, step.loss_scale);
+    ops::patchify(d_patches_rp, d_prediction_bvhw, batch, variables(), plan_.input.height,
+                  plan_.input.width, plan_.patch);
+    linears_.back().backward(parameters, d_rd[hidden_depth() % 2], d_patches_rp,
+                             state.inputs_rd.back(), rows);
+  }
+  for (std::int64_t i = hidden_depth(); i-- > 0;) {
+    const auto k = static_cast<std::size_t>(i);
+    float* d_activated_rd = d_rd[(i + 1) % 2];
+    ops::gelu_backward(d_activated_rd, d_activated_rd, state.preactivated_rd[k], rows * plan_.dim);
+    linears_[k].backward(parameters, d_rd[i % 2], d_activated_rd, state.inputs_rd[k], rows);
+  }
+}
+
+LayerMemory ForecastHead::memory(std::int64_t batch, bool training) const {
+  const std::int64_t rows = batch * plan_.tokens();
+  const std::int64_t image = arena_bytes(batch * variables() * image_pixels());
+  const std::int64_t patches = arena_bytes(rows * linears_.back().out());
+  const std::int64_t x = arena_bytes(rows * plan_.dim);
+  const std::int64_t hidden = 2 * hidden_depth() * x;
+  if (!training) return {.saved = 2 * image, .forward_scratch = hidden + patches};
+  return {.saved = 2 * image + hidden,
+          .forward_scratch = patches,
+          .backward_scratch = x + image + patches,
+          .passed_back = x};
+}
+
+std::int64_t ForecastHead::flops(std::int64_t batch) const {
+  std::int64_t total = 0;
+  for (const Linear& linear : linears_) total += linear.flops(batch * plan_.tokens());
+  return total;
+}
+
+std::vector<std::pair<std::string, Tensor>> ForecastHead::outputs(const Step& step) const {
+  return {{"prediction", step.prediction_bvhw}};
+}
+
+}  // namespace trib::model

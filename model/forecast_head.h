@@ -1,0 +1,40 @@
+// Prediction of target fields from spatial tokens (ClimaX's head).
+//
+// Axes: b sample, n token, d dim, v predicted variable, h/w pixel, p pixel of a patch, r = b x n.
+#pragma once
+
+#include "model/modules.h"
+#include "model/plan.h"
+
+namespace trib::model {
+
+/// depth x [Linear(D, D), GELU], Linear(D, V * p * p), patches to images; numbered as the
+/// torch.nn.Sequential it is: head.0, head.2, ... The loss is the latitude-weighted mean squared
+/// error of the target; it is left at 0 where there is no target (a model that is only applied).
+class ForecastHead : public Layer {
+ public:
+  ForecastHead(ParameterTable& table, const ModelPlan& plan, const ForecastHeadOptions& options);
+
+  void forward(Step& step) const override;
+  void backward(Step& step, Parameters& parameters) const override;
+  LayerMemory memory(std::int64_t batch, bool training) const override;
+  std::int64_t flops(std::int64_t batch) const override;
+  std::vector<std::pair<std::string, Tensor>> outputs(const Step& step) const override;
+
+ private:
+  struct State;
+
+  std::int64_t variables() const { return static_cast<std::int64_t>(targets_.size()); }
+  std::int64_t image_pixels() const { return plan_.input.height * plan_.input.width; }
+  std::int64_t hidden_depth() const { return static_cast<std::int64_t>(linears_.size()) - 1; }
+  void add_input(const Step& step, float* prediction_bvhw) const;
+  const float* own_targets(const Step& step) const;
+
+  const ModelPlan& plan_;
+  std::vector<std::int64_t> targets_;   // by variable: its place among the input spec's targets
+  std::vector<std::int64_t> channels_;  // by variable: the input channel added, if residual
+  std::vector<float> row_weights_;
+  std::vector<Linear> linears_;  // the hidden ones, then the last
+};
+
+}  // namespace trib::model

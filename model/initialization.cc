@@ -1,0 +1,67 @@
+// Initial values of parameters: functions of (seed, parameter name, global index) alone.
+#include <cmath>
+#include <cstdint>
+#include <functional>
+
+#include "model/parameters.h"
+#include "model/position_embedding.h"
+#include "ops/base/parallel.h"
+#include "ops/base/random.h"
+
+namespace trib::model {
+namespace {
+
+constexpr float kStddev = 0.02F;
+constexpr std::int64_t kGrain = 4096;
+
+void fill(float* value, std::int64_t count, const std::function<float(std::uint64_t)>& draw) {
+  parallel_for(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) value[i] = draw(static_cast<std::uint64_t>(i));
+  });
+}
+
+float xavier_bound(const Shape& shape) {
+  const int out_axis = shape.rank() > 2 ? 1 : 0;
+  std::int64_t in = 1;
+  for (int axis = out_axis + 1; axis < shape.rank(); ++axis) in *= shape[axis];
+  return static_cast<float>(std::sqrt(6.0 / static_cast<double>(in + shape[out_axis])));
+}
+
+void initialize(float* value, const ParameterSpec& spec, const RandomStream& random) {
+  const std::int64_t count = spec.shape.numel();
+  switch (spec.init) {
+    case Init::zeros:
+      return fill(value, count, [](std::uint64_t) { return 0.0F; });
+    case Init::ones:
+      return fill(value, count, [](std::uint64_t) { return 1.0F; });
+    case Init::truncated_normal:
+      return fill(value, count,
+                  [&](std::uint64_t i) { return random.truncated_normal(i, kStddev); });
+    case Init::normal:
+      return fill(value, count, [&](std::uint64_t i) { return kStddev * random.normal(i); });
+    case Init::xavier_uniform: {
+      const float bound = xavier_bound(spec.shape);
+      return fill(value, count,
+                  [&](std::uint64_t i) { return bound * (2 * random.uniform(i) - 1); });
+    }
+    case Init::average: {
+      const float mean = 1.0F / static_cast<float>(spec.shape[spec.shape.rank() - 1]);
+      return fill(value, count, [mean](std::uint64_t) { return mean; });
+    }
+    case Init::sincos_1d:
+      return sincos_1d(value, spec.shape[1], spec.shape[2]);
+    case Init::sincos_2d:
+      return sincos_2d(value, spec.shape[1] / spec.grid_width, spec.grid_width, spec.shape[2]);
+  }
+}
+
+}  // namespace
+
+void Parameters::initialize(std::uint64_t seed) {
+  for (ParameterId id = 0; id < static_cast<ParameterId>(table_->specs().size()); ++id) {
+    const ParameterSpec& spec = table_->spec(id);
+    model::initialize(value(id), spec, RandomStream(seed, spec.name));
+  }
+}
+
+}  // namespace trib::model

@@ -1,0 +1,175 @@
+#include "model/mae_head.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "model/arena_count.h"
+#include "model/position_embedding.h"
+#include "ops/base/parallel.h"
+#include "ops/kernels/activation.h"
+#include "ops/kernels/loss.h"
+#include "ops/kernels/patchify.h"
+
+namespace trib::model {
+
+struct MaeHead::State final : LayerState {
+  float* target_rp;
+  float* mask_r;           // 1 where masked
+  float* y_re;             // decoder input
+  double loss_factor = 0;  // masked pixels over finite ones among them; 0 if there are none
+  Transformer::Saved transformer;
+};
+
+MaeHead::MaeHead(ParameterTable& table, const ModelPlan& plan, const MaeHeadOptions& options)
+    : plan_(plan),
+      options_(options),
+      embed_(table, "decoder_embed", plan.dim, options.dim),
+      mask_token_(table.add({.name = "mask_token",
+                             .shape = {1, 1, options.dim},
+                             .init = Init::normal,
+                             .decay = false})),
+      pos_embed_(table.add({.name = "decoder_pos_embed",
+                            .shape = {1, plan.tokens(), options.dim},
+                            .init = Init::sincos_2d,
+                            .decay = false,
+                            .trainable = false,
+                            .grid_width = plan.grid_width})),
+      transformer_(table, "decoder_",
+                   {.dim = options.dim,
+                    .depth = options.depth,
+                    .heads = options.heads,
+                    .mlp_ratio = options.mlp_ratio}),
+      pred_(table, "decoder_pred", options.dim, plan.patch_pixels() * plan.channels()) {}
+
+void MaeHead::forward(Step& step) const {
+  const std::int64_t batch = step.batch(), rows = batch * plan_.tokens();
+  auto& state = step.make_state<State>(index());
+  step.prediction = step.arena.tensor({batch, plan_.tokens(), patch_values()});
+  state.target_rp = step.arena.floats(rows * patch_values());
+  state.mask_r = step.arena.floats(rows);
+  state.y_re = step.arena.floats(rows * options_.dim);
+
+  unshuffle(step, state.y_re);
+  transformer_.forward(step.parameters, step.arena, state.transformer, state.y_re, batch,
+                       plan_.tokens(), step.training);
+  pred_.forward(step.parameters, step.prediction.data<float>(), state.transformer.out_rd, rows);
+  compute_loss(step, state);
+}
+
+void MaeHead::unshuffle(const Step& step, float* y_bne) const {
+  const std::int64_t tokens = plan_.tokens(), visible = plan_.num_visible, dim = options_.dim;
+  const StepArena::Scope scope(step.arena);
+  float* embedded_rd = step.arena.floats(step.batch() * visible * dim);
+  embed_.forward(step.parameters, embedded_rd, step.x_bnd.data<float>(), step.batch() * visible);
+
+  const float* mask_token = step.parameters.value(mask_token_);
+  parallel_for(step.batch() * tokens, 256, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      const std::int64_t place = step.masking.ids_restore[static_cast<std::size_t>(r)];
+      const float* from =
+          place < visible ? embedded_rd + (r / tokens * visible + place) * dim : mask_token;
+      std::copy_n(from, dim, y_bne + r * dim);
+    }
+  });
+  add_position(y_bne, step.parameters.value(pos_embed_), nullptr, step.batch(), tokens, dim);
+}
+
+void MaeHead::compute_loss(Step& step, State& state) const {
+  const std::int64_t rows = step.batch() * plan_.tokens(), pixels = patch_values();
+  for (std::int64_t r = 0; r < rows; ++r) {
+    state.mask_r[r] =
+        step.masking.ids_restore[static_cast<std::size_t>(r)] < plan_.num_visible ? 0.0F : 1.0F;
+  }
+  ops::patchify(state.target_rp, step.input.x_bchw.data<float>(), step.batch(), plan_.channels(),
+                plan_.input.height, plan_.input.width, plan_.patch);
+  if (options_.norm_pix) ops::normalize_patches(state.target_rp, rows, pixels);
+
+  // A missing pixel becomes its own prediction, which has no error and no gradient.
+  const float* prediction_rp = step.prediction.data<float>();
+  std::vector<std::int64_t> finite(static_cast<std::size_t>(rows));
+  parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      std::int64_t count = 0;
+      for (std::int64_t i = r * pixels; i < (r + 1) * pixels; ++i) {
+        const bool missing = std::isnan(state.target_rp[i]);
+        count += missing ? 0 : 1;
+        state.target_rp[i] = missing ? prediction_rp[i] : state.target_rp[i];
+      }
+      finite[static_cast<std::size_t>(r)] = count;
+    }
+  });
+  std::int64_t masked_pixels = 0, finite_pixels = 0;
+  for (std::int64_t r = 0; r < rows; ++r) {
+    if (state.mask_r[r] == 0) continue;
+    masked_pixels += pixels;
+    finite_pixels += finite[static_cast<std::size_t>(r)];
+  }
+  state.loss_factor = finite_pixels == 0
+                          ? 0
+                          : static_cast<double>(masked_pixels) / static_cast<double>(finite_pixels);
+  step.loss = state.loss_factor *
+              ops::masked_mse_forward(prediction_rp, state.target_rp, state.mask_r, rows, pixels);
+  step.loss_terms = {{"reconstruction", step.loss}};
+}
+
+void MaeHead::backward(Step& step, Parameters& parameters) const {
+  const std::int64_t batch = step.batch(), rows = batch * plan_.tokens();
+  const auto& state = step.state<State>(index());
+  step.d_x_bnd = step.arena.tensor({batch, plan_.num_visible, plan_.dim});
+
+  const StepArena::Scope scope(step.arena);
+  float* dy_re = step.arena.floats(rows * options_.dim);
+  {
+    const StepArena::Scope loss(step.arena);
+    float* d_prediction_rp = step.arena.floats(rows * patch_values());
+    ops::masked_mse_backward(d_prediction_rp, step.prediction.data<float>(), state.target_rp,
+                             state.mask_r, rows, patch_values(),
+                             static_cast<float>(step.loss_scale * state.loss_factor));
+    pred_.backward(parameters, dy_re, d_prediction_rp, state.transformer.out_rd, rows);
+  }
+  transformer_.backward(parameters, step.arena, state.transformer, dy_re, batch, plan_.tokens());
+  unshuffle_backward(step, parameters, dy_re);
+}
+
+void MaeHead::unshuffle_backward(Step& step, Parameters& parameters, const float* dy_bne) const {
+  const std::int64_t tokens = plan_.tokens(), visible = plan_.num_visible, dim = options_.dim;
+  const std::int64_t batch = step.batch();
+  const StepArena::Scope scope(step.arena);
+  float* d_embedded_rd = step.arena.floats(batch * visible * dim);
+  float* d_mask_token = parameters.gradient(mask_token_);
+  for (std::int64_t r = 0; r < batch * tokens; ++r) {
+    const std::int64_t place = step.masking.ids_restore[static_cast<std::size_t>(r)];
+    if (place < visible) {
+      std::copy_n(dy_bne + r * dim, dim, d_embedded_rd + (r / tokens * visible + place) * dim);
+    } else {
+      for (std::int64_t d = 0; d < dim; ++d) d_mask_token[d] += dy_bne[r * dim + d];
+    }
+  }
+  const float* x_rd = step.x_bnd.data<float>();
+  embed_.backward(parameters, step.d_x_bnd.data<float>(), d_embedded_rd, x_rd, batch * visible);
+}
+
+LayerMemory MaeHead::memory(std::int64_t batch, bool training) const {
+  const std::int64_t rows = batch * plan_.tokens();
+  const std::int64_t patches = arena_bytes(rows * patch_values());
+  const std::int64_t embedded = arena_bytes(batch * plan_.num_visible * options_.dim);
+  LayerMemory memory = transformer_.memory(batch, plan_.tokens(), training);
+  memory.saved += 2 * patches + arena_bytes(rows, rows * options_.dim);
+  if (!training) return memory;
+  memory.backward_scratch =
+      arena_bytes(rows * options_.dim) + std::max({patches, memory.backward_scratch, embedded});
+  memory.passed_back = arena_bytes(batch * plan_.num_visible * plan_.dim);
+  return memory;
+}
+
+std::int64_t MaeHead::flops(std::int64_t batch) const {
+  const std::int64_t rows = batch * plan_.tokens();
+  return embed_.flops(batch * plan_.num_visible) + transformer_.flops(batch, plan_.tokens()) +
+         pred_.flops(rows);
+}
+
+std::vector<std::pair<std::string, Tensor>> MaeHead::outputs(const Step& step) const {
+  return {{"prediction", step.prediction}};
+}
+
+}  // namespace trib::model

@@ -1,0 +1,51 @@
+// The two modules everything is made of: a linear map and a layer norm over a parameter table.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "model/parameters.h"
+
+namespace trib::model {
+
+/// y = x W^T + b with `name`.weight [out, in] and `name`.bias [out] (timm's names).
+class Linear {
+ public:
+  Linear(ParameterTable& table, const std::string& name, std::int64_t in, std::int64_t out,
+         bool with_bias = true, Init init = Init::xavier_uniform);
+
+  void forward(const Parameters& parameters, float* y_ro, const float* x_ri,
+               std::int64_t rows) const;
+  /// dx_ri is written; the gradients of weight and bias are added to.
+  void backward(Parameters& parameters, float* dx_ri, const float* dy_ro, const float* x_ri,
+                std::int64_t rows) const;
+  /// Of forward plus backward.
+  std::int64_t flops(std::int64_t rows) const { return 6 * rows * in_ * out_; }
+  std::int64_t out() const { return out_; }
+
+ private:
+  std::int64_t in_, out_;
+  ParameterId weight_, bias_ = -1;
+};
+
+/// Layer norm over the last axis with `name`.weight and `name`.bias.
+class LayerNorm {
+ public:
+  /// torch's default, which D-CHAG and ClimaX use (MAE has 1e-6).
+  static constexpr float kEps = 1e-5F;
+
+  LayerNorm(ParameterTable& table, const std::string& name, std::int64_t dim);
+
+  void forward(const Parameters& parameters, float* y_rd, float* mean_r, float* rstd_r,
+               const float* x_rd, std::int64_t rows) const;
+  /// dx_rd is added to if `accumulate_dx`, else written (and may be dy_rd).
+  void backward(Parameters& parameters, float* dx_rd, const float* dy_rd, const float* x_rd,
+                const float* mean_r, const float* rstd_r, std::int64_t rows,
+                bool accumulate_dx) const;
+
+ private:
+  std::int64_t dim_;
+  ParameterId weight_, bias_;
+};
+
+}  // namespace trib::model

@@ -1,0 +1,41 @@
+// Patches of every channel, and the weights that turn each into a token (ClimaX's stacked patch
+// embedding with a channel embedding).
+//
+// Axes: b sample, n visible token, c channel, p pixel of a patch, d dim, r row (b x n).
+#pragma once
+
+#include "model/plan.h"
+
+namespace trib::model {
+
+/// token[b, n, c] = W_c patch[b, n, c] + bias_c + var_embed_c.
+///
+/// forward cuts the visible patches only: masking comes before tokenising, since tokenising and
+/// channel aggregation work position by position. Missing pixels (NaN) become 0, the mean of
+/// normalised data. The tokens themselves are made when an aggregation asks for them, so that one
+/// that can do without never pays for them.
+class Tokenizer : public Layer {
+ public:
+  Tokenizer(ParameterTable& table, const ModelPlan& plan);
+
+  void forward(Step& step) const override;
+  /// Needs step.channels.d_tokens_bncd; does nothing if the aggregation left it undefined because
+  /// it added the tokenizer's gradients itself.
+  void backward(Step& step, Parameters& parameters) const override;
+  LayerMemory memory(std::int64_t batch, bool training) const override;
+  std::int64_t flops(std::int64_t batch) const override;
+  std::vector<std::pair<std::string, Tensor>> outputs(const Step& step) const override;
+
+  /// Finished tokens of step.channels.patches_bncp.
+  void tokens(const Step& step, float* tokens_bncd) const;
+
+  ParameterId weights() const { return weights_; }      ///< [C, D, 1, p, p]
+  ParameterId biases() const { return biases_; }        ///< [C, D]
+  ParameterId var_embed() const { return var_embed_; }  ///< [1, C, D]
+
+ private:
+  const ModelPlan& plan_;
+  ParameterId weights_, biases_, var_embed_;
+};
+
+}  // namespace trib::model
