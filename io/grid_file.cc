@@ -252,6 +252,24 @@ GridHeader read_grid_header(const NetcdfFile& file) {
   return HeaderBuilder(file).build();
 }
 
+ImageBytes image_bytes(const NetcdfFile& file, const GridVariable& variable) {
+  const auto chunks = file.chunks(variable.variable);
+  ImageBytes bytes;
+  bytes.of_values = bytes.in_chunks = static_cast<std::int64_t>(size_of(*variable.variable.dtype));
+  for (std::size_t axis = 0; axis < variable.roles.size(); ++axis) {
+    const AxisRole role = variable.roles[axis];
+    const auto d = static_cast<std::size_t>(variable.variable.dimensions[axis]);
+    const bool one_index = role == AxisRole::time || role == AxisRole::member;
+    const std::int64_t extent = one_index ? 1 : file.dimensions()[d].length;
+    bytes.of_values *= extent;
+    if (!chunks.empty()) {
+      bytes.in_chunks *= (extent + chunks[axis] - 1) / chunks[axis] * chunks[axis];
+    }
+  }
+  if (chunks.empty()) bytes.in_chunks = 0;
+  return bytes;
+}
+
 GridSlab::GridSlab(const NetcdfFile& file, const GridHeader& header, const GridVariable& variable,
                    const SlabRequest& request)
     : variable_(variable), height_(request.window.height), width_(request.window.width) {

@@ -61,6 +61,13 @@ struct GridHeader {
 /// Throws DataError if there is no regular latitude-longitude grid.
 GridHeader read_grid_header(const NetcdfFile& file);
 
+/// Uncompressed bytes of one image (a time and member) of a variable.
+struct ImageBytes {
+  std::int64_t of_values = 0;  ///< the values themselves
+  std::int64_t in_chunks = 0;  ///< all of the chunks they lie in; 0 if the file is not chunked
+};
+ImageBytes image_bytes(const NetcdfFile& file, const GridVariable& variable);
+
 /// A slab of one variable: one time and member, a run of levels, a window.
 struct SlabRequest {
   std::int64_t time = 0, member = 0;

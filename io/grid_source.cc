@@ -19,21 +19,6 @@
 namespace trib::io {
 namespace {
 
-// Bytes of the chunks one image touches of a variable, 0 if it is not chunked.
-std::size_t chunk_bytes_of_image(const NetcdfFile& file, const GridVariable& v) {
-  const auto chunks = file.chunks(v.variable);
-  if (chunks.empty()) return 0;
-  std::size_t bytes = size_of(*v.variable.dtype);
-  for (std::size_t axis = 0; axis < chunks.size(); ++axis) {
-    const auto d = static_cast<std::size_t>(v.variable.dimensions[axis]);
-    const bool one_index = v.roles[axis] == AxisRole::time || v.roles[axis] == AxisRole::member;
-    const std::int64_t extent = one_index ? 1 : file.dimensions()[d].length;
-    const std::int64_t count = (extent + chunks[axis] - 1) / chunks[axis];
-    bytes *= static_cast<std::size_t>(count * chunks[axis]);
-  }
-  return bytes;
-}
-
 // A file of the pool with its chunk caches, which are charged to the ledger.
 class OpenGridFile {
  public:
@@ -41,7 +26,7 @@ class OpenGridFile {
                std::size_t cache_bytes)
       : file_(path) {
     for (const GridVariable* v : used) {
-      const std::size_t wanted = chunk_bytes_of_image(file_, *v);
+      const auto wanted = static_cast<std::size_t>(image_bytes(file_, *v).in_chunks);
       const std::size_t given = wanted <= cache_bytes ? wanted : 0;
       file_.set_chunk_cache(v->variable, given);
       cache_bytes -= given;

@@ -1,0 +1,287 @@
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <numeric>
+
+#include <cpl_string.h>
+#include <cpl_vsi.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "io/cf_time.h"
+#include "io/cube_file.h"
+#include "io/file_kind.h"
+#include "io/grid_file.h"
+#include "io/grid_series.h"
+#include "io/image_source.h"
+#include "io/raster_source.h"
+#include "ops/base/error.h"
+
+namespace trib::io {
+namespace {
+
+std::string list(const std::vector<std::int64_t>& extents) {
+  return extents.empty() ? "" : fmt::format("[{}]", fmt::join(extents, ", "));
+}
+
+std::string size_text(const std::string& path) {
+  return fmt::format("{} bytes", std::filesystem::file_size(path));
+}
+
+std::string packing_text(const Packing& packing) {
+  std::vector<std::string> notes;
+  if (packing.scale != 1 || packing.offset != 0) {
+    notes.push_back(fmt::format("value = stored * {:g} + {:g}", packing.scale, packing.offset));
+  }
+  if (!packing.missing.empty()) {
+    std::vector<double> distinct = packing.missing;
+    distinct.erase(std::ranges::unique(distinct).begin(), distinct.end());
+    notes.push_back(fmt::format("missing {:g}", fmt::join(distinct, " ")));
+  }
+  return fmt::format("{}", fmt::join(notes, ", "));
+}
+
+std::string amplification_text(double in_chunks, double of_values) {
+  return fmt::format("{:.3g} ({:.3g} MB decoded for {:.3g} MB)", in_chunks / of_values,
+                     in_chunks / 1e6, of_values / 1e6);
+}
+
+// "1 h" if all steps are the same, else the shortest and the longest.
+std::string step_text(const std::vector<double>& times) {
+  double least = INFINITY, most = 0;
+  for (std::size_t i = 1; i < times.size(); ++i) {
+    least = std::min(least, times[i] - times[i - 1]);
+    most = std::max(most, times[i] - times[i - 1]);
+  }
+  return least == most ? fmt::format("{:g} h", least / 3600)
+                       : fmt::format("{:g} to {:g} h", least / 3600, most / 3600);
+}
+
+void add_times(const GridHeader& header, FileReport& report) {
+  const auto count = header.times.size();
+  switch (header.time_kind) {
+    case TimeKind::none:
+      report.facts.emplace_back("times", "none");
+      return;
+    case TimeKind::climatology:
+      report.facts.emplace_back("times", fmt::format("climatology of {}", count));
+      return;
+    case TimeKind::calendar:
+      break;
+  }
+  std::string text = format_time(header.times.front());
+  if (count > 1) {
+    text = fmt::format("{} from {} to {}, every {}", count, text, format_time(header.times.back()),
+                       step_text(header.times));
+  }
+  report.facts.emplace_back("times", text);
+}
+
+void add_grid(const NetcdfFile& file, FileReport& report) {
+  const GridHeader header = read_grid_header(file);
+  const auto axis = [&](const char* name, const std::vector<double>& values, bool reversed) {
+    report.facts.emplace_back(
+        name, fmt::format("{} from {:g} to {:g}{}", values.size(), values.front(), values.back(),
+                          reversed ? ", stored descending" : ""));
+  };
+  axis("latitudes", header.grid.latitudes, header.reversed_latitude);
+  axis("longitudes", header.grid.longitudes, header.reversed_longitude);
+  add_times(header, report);
+  if (header.num_members > 1) {
+    report.facts.emplace_back("ensemble members", fmt::format("{}", header.num_members));
+  }
+  if (header.num_versions > 1) {
+    report.facts.emplace_back("versions",
+                              fmt::format("{} (expver), merged when read", header.num_versions));
+  }
+  for (const std::string& reason : header.left_out) {
+    report.facts.emplace_back("left out", reason);
+  }
+
+  double in_chunks = 0, of_values = 0;
+  for (const GridVariable& v : header.variables) {
+    const ImageBytes bytes = image_bytes(file, v);
+    of_values += static_cast<double>(bytes.of_values);
+    in_chunks += static_cast<double>(bytes.in_chunks > 0 ? bytes.in_chunks : bytes.of_values);
+    auto& variable =
+        *std::ranges::find(report.variables, v.variable.name, &FileReport::Variable::name);
+    std::vector<std::string> notes{v.name};
+    if (!v.units.empty()) notes.push_back(v.units);
+    if (v.levels_hpa.size() > 0) {
+      notes.push_back(fmt::format("levels {:g} hPa", fmt::join(v.levels_hpa, " ")));
+    }
+    if (const std::string packing = packing_text(v.packing); !packing.empty()) {
+      notes.push_back(packing);
+    }
+    variable.note = fmt::format("{}", fmt::join(notes, ", "));
+  }
+  report.facts.emplace_back("read amplification of one image",
+                            amplification_text(in_chunks, of_values));
+  report.channels = join_grid_files({header}, {}, "", 1).channels;
+}
+
+FileReport inspect_netcdf(const std::string& path) {
+  const NetcdfFile file(path);
+  FileReport report;
+  report.format = file.format();
+  report.facts.emplace_back("size", size_text(path));
+  for (const NetcdfVariable& v : file.variables()) {
+    std::vector<std::string> shape;
+    for (const int d : v.dimensions) {
+      const NetcdfDimension& dimension = file.dimensions()[static_cast<std::size_t>(d)];
+      shape.push_back(fmt::format("{} {}", dimension.name, dimension.length));
+    }
+    report.variables.push_back({v.name, std::string(v.dtype ? name_of(*v.dtype) : "text"),
+                                fmt::format("[{}]", fmt::join(shape, ", ")),
+                                v.dimensions.empty() ? "" : list(file.chunks(v)), file.filters(v),
+                                file.text(v, "units")});
+  }
+  try {
+    add_grid(file, report);
+  } catch (const DataError& e) {
+    report.facts.emplace_back("not a grid", e.what());
+  }
+  return report;
+}
+
+// Chunks a window of `length` touches along an axis, averaged over its positions.
+double chunks_touched(std::int64_t length, std::int64_t chunk, std::int64_t extent) {
+  if (length >= extent) return static_cast<double>((extent + chunk - 1) / chunk);
+  return static_cast<double>(length - 1) / static_cast<double>(chunk) + 1;
+}
+
+std::string cube_amplification(const CubeHeader& cube, std::int64_t height, std::int64_t width) {
+  const Hdf5Dataset& d = cube.dataset;
+  double in_chunks = static_cast<double>(size_of(*d.dtype));
+  double of_values = in_chunks;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    const std::int64_t length = axis == cube.axis_y   ? height
+                                : axis == cube.axis_x ? width
+                                                      : d.shape[axis];
+    const std::int64_t chunk = d.chunks.empty() ? 1 : d.chunks[axis];
+    in_chunks *= chunks_touched(length, chunk, d.shape[axis]) * static_cast<double>(chunk);
+    of_values *= static_cast<double>(length);
+  }
+  return amplification_text(in_chunks, of_values);
+}
+
+void add_cube(const Hdf5File& file, FileReport& report) {
+  const CubeHeader cube = read_cube_header(file, {});
+  const auto fact = [&](const char* name, std::string text) {
+    report.facts.emplace_back(name, std::move(text));
+  };
+  fact("cube", fmt::format("{}: {} rows x {} columns x {} channels", cube.dataset.path,
+                           cube.height(), cube.width(), cube.channels.size()));
+  const auto wavelength = [](const Channel& a, const Channel& b) {
+    return a.wavelength_nm < b.wavelength_nm;
+  };
+  const auto [low, high] = std::ranges::minmax_element(cube.channels, wavelength);
+  if (!std::isnan(low->wavelength_nm)) {
+    fact("wavelengths", fmt::format("{:g} to {:g} nm", low->wavelength_nm, high->wavelength_nm));
+  }
+  if (cube.geo != nullptr) {
+    fact("coordinate system", cube.geo->crs_wkt);
+    fact("geotransform", fmt::format("{}", fmt::join(cube.geo->transform, ", ")));
+  }
+  fact("read amplification of the whole", cube_amplification(cube, cube.height(), cube.width()));
+  constexpr std::int64_t kWindow = 32;
+  if (cube.height() > kWindow && cube.width() > kWindow) {
+    fact("read amplification of 32x32 windows", cube_amplification(cube, kWindow, kWindow));
+  }
+  std::ranges::find(report.variables, cube.dataset.path, &FileReport::Variable::name)->note =
+      packing_text(cube.packing);
+  report.channels = cube.channels;
+}
+
+// Whether an HDF5 file was written by netCDF: its dimensions are HDF5 dimension scales.
+bool is_netcdf4(const Hdf5File& file) {
+  if (!file.text("/", "_NCProperties").empty()) return true;
+  return std::ranges::any_of(file.datasets(), [&](const Hdf5Dataset& d) {
+    return file.text(d.path, "CLASS") == "DIMENSION_SCALE";
+  });
+}
+
+FileReport inspect_hdf5(const Hdf5File& file) {
+  FileReport report;
+  report.format = "HDF5";
+  report.facts.emplace_back("size", size_text(file.path()));
+  for (const Hdf5Dataset& d : file.datasets()) {
+    report.variables.push_back({d.path, d.stored_type,
+                                fmt::format("[{}]", fmt::join(d.shape, ", ")), list(d.chunks),
+                                d.filters, file.text(d.path, "units")});
+  }
+  try {
+    add_cube(file, report);
+  } catch (const Error& e) {
+    report.facts.emplace_back("not a cube", e.what());
+  }
+  return report;
+}
+
+FileReport inspect_hdf5_family(const std::string& path) {
+  {
+    const Hdf5File file(path);
+    if (!is_netcdf4(file)) return inspect_hdf5(file);
+  }
+  // Closed before libnetcdf opens it: HDF5 refuses a second opening with other properties.
+  return inspect_netcdf(path);
+}
+
+FileReport inspect_zip(const std::string& path) {
+  // Braces let GDAL look into archives of any name.
+  const std::string inside = "/vsizip/{" + std::filesystem::absolute(path).string() + "}";
+  const CPLStringList entries(VSIReadDirRecursive(inside.c_str()), TRUE);
+  std::map<std::string, int> kinds;
+  std::string first;
+  for (int i = 0; i < entries.size(); ++i) {
+    const std::string name = entries[i];
+    if (name.ends_with('/')) continue;
+    ++kinds[std::filesystem::path(name).extension().string()];
+    if (first.empty()) first = name;
+  }
+  FileReport report;
+  report.format = "ZIP archive";
+  report.facts.emplace_back("size", size_text(path));
+  for (const auto& [extension, count] : kinds) {
+    report.facts.emplace_back("files", fmt::format("{} {}", count, extension));
+  }
+  if (kinds.contains(".nc")) {
+    report.facts.emplace_back("note", "NetCDF files must be unzipped before they can be read");
+  } else if (!first.empty()) {
+    report.facts.emplace_back("read as", inside + "/" + first);
+  }
+  return report;
+}
+
+}  // namespace
+
+FileReport inspect_file(const std::string& path) {
+  // Names that only GDAL understands: inside archives, parts of files.
+  if (std::filesystem::is_regular_file(path)) {
+    switch (file_kind(path)) {
+      case FileKind::netcdf_classic:
+        return inspect_netcdf(path);
+      case FileKind::zip:
+        return inspect_zip(path);
+      case FileKind::empty:
+        throw DataError(fmt::format("{}: is an empty file", path));
+      case FileKind::hdf5:
+        return inspect_hdf5_family(path);
+      case FileKind::grib:
+      case FileKind::other:
+        break;
+    }
+  }
+  std::optional<FileReport> report = inspect_raster(path);
+  if (!report) {
+    throw DataError(
+        fmt::format("{}: is of no format known here (NetCDF, HDF5, ZIP and the rasters "
+                    "of GDAL)",
+                    path));
+  }
+  return std::move(*report);
+}
+
+}  // namespace trib::io
