@@ -1,6 +1,7 @@
 #include "ops/kernels/channel_attention.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -10,47 +11,100 @@
 #include "ops/kernels/reduce.h"
 #include "ops/kernels/vector_math.h"
 
-// Keys and values are far larger than anything else here: each is read once, channel after channel,
-// and all else of a position stays in the cache.
+// Keys and values are far larger than anything else here and lie side by side, channel after
+// channel. The forward reads them once, in the order in which they lie; all else of a position
+// stays in the cache.
 
 namespace trib::ops {
 namespace {
 
-// a = softmax over channels of the scaled scores of one position.
-template <class Extent>
-void attention_weights(float* a_hc, const float* q_hd, const float* k_c2hd, std::int64_t channels,
-                       std::int64_t heads, Extent head_dim) {
-  const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
-  const std::int64_t stride = 2 * heads * head_dim;
-  for (std::int64_t c = 0; c < channels; ++c) {
-    for (std::int64_t h = 0; h < heads; ++h) {
-      a_hc[h * channels + c] =
-          scale * dot(q_hd + h * head_dim, k_c2hd + c * stride + h * head_dim, head_dim);
-    }
-  }
-  for (std::int64_t h = 0; h < heads; ++h) {
-    float* a = a_hc + h * channels;
-    const float largest = max_of(a, channels, -std::numeric_limits<float>::infinity());
-    const float inverse = 1.0F / exp_and_sum(a, largest, channels);
-#pragma omp simd
-    for (std::int64_t c = 0; c < channels; ++c) a[c] *= inverse;
+// Channels whose keys and values are taken together.
+constexpr std::int64_t kChannelBlock = 8;
+
+// Ask for the keys or values `count` floats long that will be read kChannelBlock channels later:
+// runs of them are too short for the hardware to foresee. The address may lie beyond the end, where
+// nothing happens, so it is computed as a number.
+inline void prefetch_ahead(const float* x, std::int64_t channel_stride, std::int64_t count) {
+  constexpr std::int64_t kCacheLine = 64;
+  const auto start = reinterpret_cast<std::uintptr_t>(x) +
+                     static_cast<std::uintptr_t>(kChannelBlock * channel_stride) * sizeof(float);
+  for (std::int64_t i = 0; i < count * static_cast<std::int64_t>(sizeof(float)); i += kCacheLine) {
+    __builtin_prefetch(reinterpret_cast<const void*>(start + static_cast<std::uintptr_t>(i)));
   }
 }
 
+// out_d += sum over j of p_j v_jd, rows of v being `stride` apart.
 template <class Extent>
-void forward_position(float* out_hd, float* a_hc, const float* q_hd, const float* kv_c2hd,
-                      std::int64_t channels, std::int64_t heads, Extent head_dim) {
-  const std::int64_t width = heads * head_dim;
-  attention_weights(a_hc, q_hd, kv_c2hd, channels, heads, head_dim);
-  std::fill_n(out_hd, width, 0.0F);
-  for (std::int64_t c = 0; c < channels; ++c) {
-    const float* v_hd = kv_c2hd + c * 2 * width + width;
-    for (std::int64_t h = 0; h < heads; ++h) {
-      const float a = a_hc[h * channels + c];
+void add_weighted(float* out_d, const float* p, const float* v, std::int64_t stride,
+                  std::int64_t count, Extent head_dim) {
+  std::int64_t j = 0;
+  for (; j + 4 <= count; j += 4) {  // four at a time: out is loaded and stored less often
+    const float *v0 = v + j * stride, *v1 = v0 + stride, *v2 = v1 + stride, *v3 = v2 + stride;
+    const float p0 = p[j], p1 = p[j + 1], p2 = p[j + 2], p3 = p[j + 3];
 #pragma omp simd
-      for (std::int64_t d = h * head_dim; d < h * head_dim + head_dim; ++d)
-        out_hd[d] += a * v_hd[d];
+    for (std::int64_t d = 0; d < head_dim; ++d) {
+      out_d[d] += (p0 * v0[d] + p1 * v1[d]) + (p2 * v2[d] + p3 * v3[d]);
     }
+  }
+  for (; j < count; ++j) {
+    const float* v0 = v + j * stride;
+    const float p0 = p[j];
+#pragma omp simd
+    for (std::int64_t d = 0; d < head_dim; ++d) out_d[d] += p0 * v0[d];
+  }
+}
+
+// The softmax over channels is taken online: `largest` and `sum` of a head go with the channels
+// seen so far, and its output is scaled down whenever a larger score comes.
+struct RunningSoftmax {
+  float largest = -std::numeric_limits<float>::infinity();
+  float sum = 0;
+};
+
+// a_hc holds the scores until the last channel is seen. softmax_h is scratch.
+template <class Extent>
+void forward_position(float* out_hd, float* a_hc, RunningSoftmax* softmax_h, const float* q_hd,
+                      const float* kv_c2hd, std::int64_t channels, std::int64_t heads,
+                      Extent head_dim) {
+  const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
+  const std::int64_t width = heads * head_dim, stride = 2 * width;
+  std::fill_n(softmax_h, heads, RunningSoftmax{});
+  std::fill_n(out_hd, width, 0.0F);
+  for (std::int64_t c0 = 0; c0 < channels; c0 += kChannelBlock) {
+    const std::int64_t block = std::min(kChannelBlock, channels - c0);
+    for (std::int64_t c = c0; c < c0 + block; ++c) {
+      const float* k_hd = kv_c2hd + c * stride;
+      prefetch_ahead(k_hd, stride, stride);
+      for (std::int64_t h = 0; h < heads; ++h) {
+        a_hc[h * channels + c] = scale * dot(q_hd + h * head_dim, k_hd + h * head_dim, head_dim);
+      }
+    }
+    for (std::int64_t h = 0; h < heads; ++h) {
+      RunningSoftmax& softmax = softmax_h[h];
+      float* out_d = out_hd + h * head_dim;
+      std::array<float, kChannelBlock> p;
+      std::copy_n(a_hc + h * channels + c0, block, p.data());
+      const float before = softmax.largest;
+      softmax.largest = max_of(p.data(), block, before);
+      if (softmax.largest > before && c0 > 0) {
+        const float shrink = vector_exp(before - softmax.largest);
+        softmax.sum *= shrink;
+#pragma omp simd
+        for (std::int64_t d = 0; d < head_dim; ++d) out_d[d] *= shrink;
+      }
+      softmax.sum += exp_and_sum(p.data(), softmax.largest, block);
+      add_weighted(out_d, p.data(), kv_c2hd + c0 * stride + width + h * head_dim, stride, block,
+                   head_dim);
+    }
+  }
+  for (std::int64_t h = 0; h < heads; ++h) {
+    const float largest = softmax_h[h].largest, inverse = 1.0F / softmax_h[h].sum;
+    float* a = a_hc + h * channels;
+    float* out_d = out_hd + h * head_dim;
+#pragma omp simd
+    for (std::int64_t c = 0; c < channels; ++c) a[c] = vector_exp(a[c] - largest) * inverse;
+#pragma omp simd
+    for (std::int64_t d = 0; d < head_dim; ++d) out_d[d] *= inverse;
   }
 }
 
@@ -64,6 +118,7 @@ void backward_position(float* dq_hd, float* dkv_c2hd, float* ds_hc, const float*
   for (std::int64_t c = 0; c < channels; ++c) {
     const float* v_hd = kv_c2hd + c * 2 * width + width;
     float* dv_hd = dkv_c2hd + c * 2 * width + width;
+    prefetch_ahead(v_hd, 2 * width, width);
     for (std::int64_t h = 0; h < heads; ++h) {
       const float a = a_hc[h * channels + c];
       float da = 0;
@@ -85,6 +140,7 @@ void backward_position(float* dq_hd, float* dkv_c2hd, float* ds_hc, const float*
   for (std::int64_t c = 0; c < channels; ++c) {
     const float* k_hd = kv_c2hd + c * 2 * width;
     float* dk_hd = dkv_c2hd + c * 2 * width;
+    prefetch_ahead(k_hd, 2 * width, width);
     for (std::int64_t h = 0; h < heads; ++h) {
       const float ds = ds_hc[h * channels + c];
 #pragma omp simd
@@ -105,8 +161,9 @@ void channel_attention_forward(float* out_rhd, float* a_rhc, const float* q_hd,
   const std::int64_t kv_size = channels * 2 * width;
   with_known_extent<16, 32, 64>(head_dim, [&](auto extent) {
     parallel_for(rows, row_grain(kv_size), [=](std::int64_t begin, std::int64_t end) {
+      std::vector<RunningSoftmax> softmax_h(static_cast<std::size_t>(heads));
       for (std::int64_t r = begin; r < end; ++r) {
-        forward_position(out_rhd + r * width, a_rhc + r * heads * channels, q_hd,
+        forward_position(out_rhd + r * width, a_rhc + r * heads * channels, softmax_h.data(), q_hd,
                          kv_rc2hd + r * kv_size, channels, heads, extent);
       }
     });

@@ -23,7 +23,7 @@ constexpr std::int64_t kMinTileEdge = 128;
 constexpr std::int64_t kMaxTiles = 256;
 // A plane of fewer tiles than this is cut along k as well, if k is long.
 constexpr std::int64_t kFewTiles = 16;
-constexpr std::int64_t kMinSlice = 1024;
+constexpr std::int64_t kMinSlice = 256;
 
 std::atomic<std::int64_t> flops_done{0};
 

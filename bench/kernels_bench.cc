@@ -1,0 +1,393 @@
+// Speed of the kernels, each beside what this machine can do: products beside the peak of sgemm,
+// kernels that mostly move memory beside a plain parallel copy.
+//
+//   env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE build/release/bench/bench_kernels
+//
+// Counters, all per second: GFLOP (or GB, each operand counted once) and its `ratio` to what the
+// machine does with as many threads.
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include "ops/base/parallel.h"
+#include "ops/base/random.h"
+#include "ops/kernels/activation.h"
+#include "ops/kernels/attention.h"
+#include "ops/kernels/channel_attention.h"
+#include "ops/kernels/gemm.h"
+#include "ops/kernels/layer_norm.h"
+#include "ops/kernels/linear.h"
+#include "ops/kernels/patchify.h"
+
+namespace trib::ops {
+namespace {
+
+using Floats = std::vector<float>;
+
+Floats values(std::int64_t count) {
+  const RandomStream stream(1, "bench");
+  Floats result(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < result.size(); ++i) result[i] = stream.uniform(i) - 0.5F;
+  return result;
+}
+
+template <class Function>
+double best_seconds(int repetitions, const Function& function) {
+  using Clock = std::chrono::steady_clock;
+  double best = 1e30;
+  for (int i = 0; i < repetitions; ++i) {
+    const auto start = Clock::now();
+    function();
+    best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  return best;
+}
+
+// What the machine can do, measured once.
+struct Machine {
+  double serial_gflops, gflops, copy_gbytes;
+
+  Machine() {
+    constexpr std::int64_t kEdge = 1024, kFlops = 2 * kEdge * kEdge * kEdge;
+    const int threads = parallel_width();
+    const Floats a = values(kEdge * kEdge);
+    Floats c(static_cast<std::size_t>(threads * kEdge * kEdge));
+    const auto product = [&](std::int64_t i) {
+      gemm_serial(Transpose::no, Transpose::no, kEdge, kEdge, kEdge, 1.0F, a.data(), kEdge,
+                  a.data(), kEdge, 0.0F, c.data() + i * kEdge * kEdge, kEdge);
+    };
+    serial_gflops = 1e-9 * kFlops / best_seconds(20, [&] { product(0); });
+    // One product of its own a thread: no cut, no sharing.
+    gflops = 1e-9 * kFlops * threads / best_seconds(20, [&] {
+               parallel_for(threads, 1, [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t i = begin; i < end; ++i) product(i);
+               });
+             });
+    // Far beyond the caches.
+    constexpr std::int64_t kCopied = std::int64_t{64} << 20;
+    const Floats from(kCopied, 1.0F);
+    Floats to(kCopied);
+    copy_gbytes = 1e-9 * 2 * sizeof(float) * kCopied / best_seconds(10, [&] {
+                    parallel_for(kCopied, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+                      std::copy(from.data() + begin, from.data() + end, to.data() + begin);
+                    });
+                  });
+  }
+};
+
+const Machine& machine() {
+  static const Machine measured;
+  return measured;
+}
+
+using Rate = benchmark::Counter;
+
+void report_flops(benchmark::State& state, double flops_a_call) {
+  const double total = 1e-9 * flops_a_call * static_cast<double>(state.iterations());
+  state.counters["GFLOP"] = Rate(total, Rate::kIsRate);
+  state.counters["ratio"] = Rate(total / machine().gflops, Rate::kIsRate);
+}
+
+void report_bytes(benchmark::State& state, std::int64_t floats_a_call) {
+  const double total =
+      1e-9 * sizeof(float) * static_cast<double>(floats_a_call * state.iterations());
+  state.counters["GB"] = Rate(total, Rate::kIsRate);
+  state.counters["ratio"] = Rate(total / machine().copy_gbytes, Rate::kIsRate);
+}
+
+// Arguments: rows, in, out, as a linear layer.
+void bm_linear_forward(benchmark::State& state) {
+  const std::int64_t rows = state.range(0), in = state.range(1), out = state.range(2);
+  const Floats x = values(rows * in), w = values(in * out), b = values(out);
+  Floats y(static_cast<std::size_t>(rows * out));
+  for (auto _ : state) {
+    linear_forward(y.data(), x.data(), w.data(), b.data(), rows, in, out);
+    benchmark::ClobberMemory();
+  }
+  report_flops(state, 2.0 * static_cast<double>(rows * in * out));
+}
+
+void bm_linear_backward(benchmark::State& state) {
+  const std::int64_t rows = state.range(0), in = state.range(1), out = state.range(2);
+  const Floats x = values(rows * in), w = values(in * out), dy = values(rows * out);
+  Floats dx(x.size()), dw(w.size()), db(static_cast<std::size_t>(out));
+  for (auto _ : state) {
+    linear_backward(dx.data(), dw.data(), db.data(), dy.data(), x.data(), w.data(), rows, in, out);
+    benchmark::ClobberMemory();
+  }
+  report_flops(state, 4.0 * static_cast<double>(rows * in * out));
+}
+
+// The weight gradient alone: a small plane under a long sum.
+void bm_gemm_weight_gradient(benchmark::State& state) {
+  const std::int64_t rows = state.range(0), in = state.range(1), out = state.range(2);
+  const Floats x = values(rows * in), dy = values(rows * out);
+  Floats dw(static_cast<std::size_t>(in * out));
+  for (auto _ : state) {
+    gemm(Transpose::yes, Transpose::no, out, in, rows, 1.0F, dy.data(), out, x.data(), in, 1.0F,
+         dw.data(), in);
+    benchmark::ClobberMemory();
+  }
+  report_flops(state, 2.0 * static_cast<double>(rows * in * out));
+}
+
+void linear_shapes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"rows", "in", "out"});
+  bench->Args({1024, 64, 192})->Args({1024, 128, 384})->Args({1024, 128, 512});
+  bench->Args({4096, 128, 384})->Args({4096, 384, 1536})->Args({4096, 1536, 384});
+  bench->Args({1568, 768, 3072})->Args({16384, 64, 64})->Args({1000, 100, 300});
+}
+
+// Arguments: batch, tokens, heads, head_dim.
+struct AttentionCase {
+  std::int64_t batch, tokens, heads, head_dim, width;
+  Floats qkv, out, lse;
+
+  explicit AttentionCase(const benchmark::State& state)
+      : batch(state.range(0)),
+        tokens(state.range(1)),
+        heads(state.range(2)),
+        head_dim(state.range(3)),
+        width(heads * head_dim),
+        qkv(values(batch * tokens * 3 * width)),
+        out(static_cast<std::size_t>(batch * tokens * width)),
+        lse(static_cast<std::size_t>(batch * heads * tokens)) {}
+
+  void forward() {
+    attention_forward(out.data(), lse.data(), qkv.data(), batch, tokens, heads, head_dim);
+  }
+  // Of one product of queries and keys.
+  double flops() const { return 2.0 * static_cast<double>(batch * tokens * tokens * width); }
+};
+
+void bm_attention_forward(benchmark::State& state) {
+  AttentionCase attention(state);
+  for (auto _ : state) {
+    attention.forward();
+    benchmark::ClobberMemory();
+  }
+  report_flops(state, 2 * attention.flops());
+}
+
+void bm_attention_backward(benchmark::State& state) {
+  AttentionCase attention(state);
+  attention.forward();
+  const Floats dout = values(static_cast<std::int64_t>(attention.out.size()));
+  Floats dqkv(attention.qkv.size());
+  for (auto _ : state) {
+    attention_backward(dqkv.data(), dout.data(), attention.qkv.data(), attention.out.data(),
+                       attention.lse.data(), attention.batch, attention.tokens, attention.heads,
+                       attention.head_dim);
+    benchmark::ClobberMemory();
+  }
+  report_flops(state, 5 * attention.flops());
+}
+
+void attention_shapes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"batch", "tokens", "heads", "head_dim"});
+  bench->Args({64, 16, 4, 16})->Args({64, 16, 4, 32})->Args({64, 64, 4, 32});
+  bench->Args({32, 128, 4, 32})->Args({32, 64, 6, 64})->Args({8, 196, 12, 64});
+  bench->Args({4, 512, 8, 64})->Args({1, 2048, 8, 64});
+}
+
+void bm_layer_norm_forward(benchmark::State& state) {
+  const std::int64_t rows = state.range(0), dim = state.range(1), count = rows * dim;
+  const Floats x = values(count), weight = values(dim), bias = values(dim);
+  Floats y(x.size()), mean(static_cast<std::size_t>(rows)), rstd(mean.size());
+  for (auto _ : state) {
+    layer_norm_forward(y.data(), mean.data(), rstd.data(), x.data(), weight.data(), bias.data(),
+                       rows, dim, 1e-5F);
+    benchmark::ClobberMemory();
+  }
+  report_bytes(state, 2 * count);
+}
+
+void bm_layer_norm_backward(benchmark::State& state) {
+  const std::int64_t rows = state.range(0), dim = state.range(1), count = rows * dim;
+  const Floats x = values(count), dy = x, weight = values(dim);
+  const Floats mean(static_cast<std::size_t>(rows), 0.0F), rstd(mean.size(), 1.0F);
+  Floats dx(x.size()), dweight(weight.size()), dbias(weight.size());
+  for (auto _ : state) {
+    layer_norm_backward(dx.data(), dweight.data(), dbias.data(), dy.data(), x.data(), weight.data(),
+                        mean.data(), rstd.data(), rows, dim);
+    benchmark::ClobberMemory();
+  }
+  report_bytes(state, 3 * count);
+}
+
+void row_shapes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"rows", "dim"});
+  bench->Args({1024, 128})->Args({4096, 384})->Args({65536, 128})->Args({32768, 768});
+}
+
+void bm_gelu_forward(benchmark::State& state) {
+  const Floats x = values(state.range(0));
+  Floats y(x.size());
+  for (auto _ : state) {
+    gelu_forward(y.data(), x.data(), state.range(0));
+    benchmark::ClobberMemory();
+  }
+  report_bytes(state, 2 * state.range(0));
+}
+
+void bm_gelu_backward(benchmark::State& state) {
+  const Floats x = values(state.range(0)), dy = x;
+  Floats dx(x.size());
+  for (auto _ : state) {
+    gelu_backward(dx.data(), dy.data(), x.data(), state.range(0));
+    benchmark::ClobberMemory();
+  }
+  report_bytes(state, 3 * state.range(0));
+}
+
+void bm_softmax_forward(benchmark::State& state) {
+  const std::int64_t rows = state.range(0), dim = state.range(1);
+  const Floats x = values(rows * dim);
+  Floats y(x.size());
+  for (auto _ : state) {
+    softmax_forward(y.data(), x.data(), rows, dim);
+    benchmark::ClobberMemory();
+  }
+  report_bytes(state, 2 * rows * dim);
+}
+
+// Arguments: rows, channels, heads, head_dim.
+struct ChannelCase {
+  std::int64_t rows, channels, heads, head_dim, width;
+  Floats q, kv, out, a;
+
+  explicit ChannelCase(const benchmark::State& state)
+      : rows(state.range(0)),
+        channels(state.range(1)),
+        heads(state.range(2)),
+        head_dim(state.range(3)),
+        width(heads * head_dim),
+        q(values(width)),
+        kv(values(rows * channels * 2 * width)),
+        out(static_cast<std::size_t>(rows * width)),
+        a(static_cast<std::size_t>(rows * heads * channels)) {}
+
+  void forward() {
+    channel_attention_forward(out.data(), a.data(), q.data(), kv.data(), rows, channels, heads,
+                              head_dim);
+  }
+};
+
+void bm_channel_attention_forward(benchmark::State& state) {
+  ChannelCase c(state);
+  for (auto _ : state) {
+    c.forward();
+    benchmark::ClobberMemory();
+  }
+  report_bytes(state, static_cast<std::int64_t>(c.kv.size() + c.a.size()));
+}
+
+void bm_channel_attention_backward(benchmark::State& state) {
+  ChannelCase c(state);
+  c.forward();
+  const Floats dout = values(static_cast<std::int64_t>(c.out.size()));
+  Floats dq(c.q.size()), dkv(c.kv.size());
+  for (auto _ : state) {
+    channel_attention_backward(dq.data(), dkv.data(), dout.data(), c.a.data(), c.q.data(),
+                               c.kv.data(), c.rows, c.channels, c.heads, c.head_dim);
+    benchmark::ClobberMemory();
+  }
+  report_bytes(state, static_cast<std::int64_t>(2 * c.kv.size() + c.a.size()));
+}
+
+void channel_shapes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"rows", "channels", "heads", "head_dim"});
+  bench->Args({1024, 48, 4, 32})->Args({512, 500, 4, 16})->Args({256, 500, 4, 32});
+  bench->Args({64, 500, 8, 64});
+}
+
+void bm_channel_linear_forward(benchmark::State& state) {
+  const std::int64_t rows = state.range(0), channels = state.range(1), dim = state.range(2);
+  const Floats tokens = values(rows * channels * dim), w = values(channels);
+  Floats out(static_cast<std::size_t>(rows * dim));
+  for (auto _ : state) {
+    channel_linear_forward(out.data(), tokens.data(), w.data(), 0.1F, rows, channels, dim);
+    benchmark::ClobberMemory();
+  }
+  report_bytes(state, static_cast<std::int64_t>(tokens.size() + out.size()));
+}
+
+// Arguments: batch, channels, edge of the image, patch.
+struct PatchCase {
+  std::int64_t batch, channels, edge, patch;
+  Floats image, patches;
+
+  explicit PatchCase(const benchmark::State& state)
+      : batch(state.range(0)),
+        channels(state.range(1)),
+        edge(state.range(2)),
+        patch(state.range(3)),
+        image(values(batch * channels * edge * edge)),
+        patches(image.size()) {}
+};
+
+void bm_patchify_channels(benchmark::State& state) {
+  PatchCase c(state);
+  for (auto _ : state) {
+    patchify_channels(c.patches.data(), c.image.data(), nullptr, 0, c.batch, c.channels, c.edge,
+                      c.edge, c.patch);
+    benchmark::ClobberMemory();
+  }
+  report_bytes(state, static_cast<std::int64_t>(2 * c.image.size()));
+}
+
+void bm_patchify(benchmark::State& state) {
+  PatchCase c(state);
+  for (auto _ : state) {
+    patchify(c.patches.data(), c.image.data(), c.batch, c.channels, c.edge, c.edge, c.patch);
+    benchmark::ClobberMemory();
+  }
+  report_bytes(state, static_cast<std::int64_t>(2 * c.image.size()));
+}
+
+void patch_shapes(benchmark::internal::Benchmark* bench) {
+  bench->ArgNames({"batch", "channels", "edge", "patch"});
+  bench->Args({16, 218, 32, 4})->Args({8, 48, 128, 8})->Args({16, 12, 128, 16});
+}
+
+// Wall time: the work is done by other threads than the one that calls.
+#define TRIB_BENCH(function) BENCHMARK(function)->UseRealTime()->Unit(benchmark::kMicrosecond)
+TRIB_BENCH(bm_linear_forward)->Apply(linear_shapes);
+TRIB_BENCH(bm_linear_backward)->Apply(linear_shapes);
+TRIB_BENCH(bm_gemm_weight_gradient)->Apply(linear_shapes);
+TRIB_BENCH(bm_attention_forward)->Apply(attention_shapes);
+TRIB_BENCH(bm_attention_backward)->Apply(attention_shapes);
+TRIB_BENCH(bm_layer_norm_forward)->Apply(row_shapes);
+TRIB_BENCH(bm_layer_norm_backward)->Apply(row_shapes);
+TRIB_BENCH(bm_softmax_forward)->Apply(row_shapes);
+TRIB_BENCH(bm_gelu_forward)->Arg(1 << 17)->Arg(1 << 21)->Arg(1 << 25);
+TRIB_BENCH(bm_gelu_backward)->Arg(1 << 17)->Arg(1 << 21)->Arg(1 << 25);
+TRIB_BENCH(bm_channel_attention_forward)->Apply(channel_shapes);
+TRIB_BENCH(bm_channel_attention_backward)->Apply(channel_shapes);
+TRIB_BENCH(bm_channel_linear_forward)->ArgNames({"rows", "channels", "dim"})->Args({256, 500, 128});
+TRIB_BENCH(bm_patchify_channels)->Apply(patch_shapes);
+TRIB_BENCH(bm_patchify)->Apply(patch_shapes);
+
+}  // namespace
+}  // namespace trib::ops
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  const auto& machine = trib::ops::machine();
+  fmt::print("{}\n", trib::ops::blas_description());
+  for (const char* name : {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"}) {
+    if (const char* value = std::getenv(name)) fmt::print("{}={} (set)\n", name, value);
+  }
+  fmt::print("sgemm peak: {:.0f} GFLOP/s on 1 thread, {:.0f} on {}\ncopy: {:.1f} GB/s\n",
+             machine.serial_gflops, machine.gflops, trib::parallel_width(), machine.copy_gbytes);
+  std::fflush(stdout);
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+}
