@@ -125,7 +125,14 @@ Layer& Model::add_mae_head(const MaeHeadOptions& options) {
 Layer& Model::add_forecast_head(const ForecastHeadOptions& options) {
   require_turn("forecast head", 3);
   require_at_least("forecast head", "depth", options.depth, 0);
-  return add(std::make_unique<ForecastHead>(table_, *plan_, options));
+  Layer& head = add(std::make_unique<ForecastHead>(table_, *plan_, options));
+  forecast_variables_ = options.variables.empty() ? input_.targets : options.variables;
+  return head;
+}
+
+bool Model::has_loss() const {
+  constexpr std::size_t kLayersBeforeHead = 3;
+  return layers_.size() > kLayersBeforeHead;
 }
 
 std::int64_t Model::tokens() const {

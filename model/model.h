@@ -111,6 +111,10 @@ class Model {
   const InputSpec& input() const { return input_; }
   const ParameterTable& table() const { return table_; }
   const std::vector<std::unique_ptr<Layer>>& layers() const { return layers_; }
+  /// Whether the chain ends in a head.
+  bool has_loss() const;
+  /// Variables a forecast head predicts, in order; empty for other heads.
+  const std::vector<std::string>& forecast_variables() const { return forecast_variables_; }
   std::int64_t tokens() const;  ///< N
   std::int64_t dim() const;     ///< D
 
@@ -135,6 +139,7 @@ class Model {
   InputSpec input_;
   ParameterTable table_;
   std::vector<std::unique_ptr<Layer>> layers_;
+  std::vector<std::string> forecast_variables_;
   std::unique_ptr<ModelPlan> plan_;  // what layers know of each other
 };
 

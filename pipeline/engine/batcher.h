@@ -1,0 +1,40 @@
+// Restores the order of samples and groups them into batches.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "pipeline/engine/sampler.h"
+#include "pipeline/stage/flow.h"
+
+namespace trib::pipeline {
+
+/// Takes packets in any order and makes batches of this rank's samples by position. Positions that
+/// were skipped are closed up. Not thread-safe.
+class Batcher {
+ public:
+  /// `order` tells which positions are this rank's.
+  Batcher(std::int64_t batch_size, const Sampler& order);
+
+  /// Add a packet; `take` allows to use up its samples. Returns the batches it completes.
+  std::vector<BatchPtr> add(const PacketPtr& packet, bool take);
+
+ private:
+  struct Waiting {
+    Sample sample;
+    std::shared_ptr<const Credit> credit;
+    bool skipped = false;
+  };
+  BatchPtr make_batch();
+
+  const std::size_t batch_size_;
+  const Sampler& order_;
+  std::uint64_t next_position_;
+  std::uint64_t batches_ = 0;
+  std::map<std::uint64_t, Waiting> waiting_;
+  std::vector<Waiting> ready_;
+};
+
+}  // namespace trib::pipeline

@@ -1,0 +1,207 @@
+#include "pipeline/engine/ingest.h"
+
+#include <algorithm>
+#include <map>
+
+#include <fmt/format.h>
+
+#include "ops/base/error.h"
+#include "pipeline/observe/trace.h"
+
+namespace trib::pipeline {
+
+Ingest::Ingest(Plan& plan, Threads& threads) : plan_(plan), threads_(threads) {}
+
+void Ingest::note_skip(const PlannedNode& node, Packet& packet, const std::string& error) const {
+  packet.samples.clear();
+  for (const SampleRequest& request : packet.requests) packet.skipped.push_back(request.position);
+  const std::lock_guard lock(mutex_);
+  skipped_.push_back({node.name(), plan_.describe(packet.split, packet.requests.front()), error});
+}
+
+PacketPtr Ingest::read(Split split, ReadTask task) const {
+  auto packet = std::make_shared<Packet>();
+  packet->split = split;
+  packet->requests = std::move(task.requests);
+  const SampleRequest& first = packet->requests.front();
+  const PlannedNode& node = plan_.nodes()[static_cast<std::size_t>(
+      plan_.sources()[static_cast<std::size_t>(first.source)].source)];
+  const trace::Span span("io", node.name());
+  try {
+    Sample sample = node.source->read(split, first);
+    sample.request = first;
+    packet->samples.push_back(std::move(sample));
+  } catch (const DataError& error) {
+    if (!node.source->skips_errors()) throw;
+    note_skip(node, *packet, error.what());
+  }
+  return packet;
+}
+
+PacketPtr Ingest::apply(const PlannedNode& node, const PacketPtr& input, bool take) const {
+  const trace::Span span("ingest", node.name());
+  auto output = std::make_shared<Packet>();
+  output->split = input->split;
+  output->requests = input->requests;
+  output->skipped = input->skipped;
+  output->credits = input->credits;
+  output->read_credit = input->read_credit;
+  std::vector<Sample> samples = take ? std::move(input->samples) : input->samples;
+  const SourcePath& path =
+      plan_.sources()[static_cast<std::size_t>(input->requests.front().source)];
+  const bool expands =
+      path.expanding >= 0 && &plan_.nodes()[static_cast<std::size_t>(path.expanding)] == &node;
+  output->samples.reserve(expands ? output->requests.size() : samples.size());
+  try {
+    for (Sample& sample : samples) {
+      const SampleRequest own = sample.request;
+      const std::span<const SampleRequest> requests =
+          expands ? std::span<const SampleRequest>(output->requests)
+                  : std::span<const SampleRequest>(&own, 1);
+      node.transform->apply(std::move(sample), output->split, requests, output->samples);
+    }
+  } catch (const DataError& error) {
+    const PlannedNode& source = plan_.nodes()[static_cast<std::size_t>(path.source)];
+    if (!source.source->skips_errors()) throw;
+    note_skip(node, *output, error.what());
+  }
+  return output;
+}
+
+PacketPtr Ingest::load(Split split, ReadTask task, const std::vector<int>& transforms) const {
+  PacketPtr packet = read(split, std::move(task));
+  for (const int at : transforms) {
+    packet = apply(plan_.nodes()[static_cast<std::size_t>(at)], packet, true);
+  }
+  return packet;
+}
+
+namespace {
+
+// This rank's share of the first `count` samples of an epoch. Few pieces of many items tell more of
+// the data than many pieces of few, so pieces are taken evenly.
+std::vector<ReadTask> first_tasks(SamplerOptions options, std::int64_t count) {
+  const auto samples = [&](std::int32_t cap) {
+    std::int64_t total = 0;
+    for (const auto& pieces : options.pieces) {
+      for (const std::int32_t p : pieces) total += std::min(p, cap);
+    }
+    return total;
+  };
+  std::int32_t cap = 1;
+  while (samples(cap) < count && samples(cap) < samples(cap + 1)) ++cap;
+  for (auto& pieces : options.pieces) {
+    for (std::int32_t& p : pieces) p = std::min(p, cap);
+  }
+  // One batch, of which each rank gets a contiguous share; what rounding adds is left out.
+  const auto end = static_cast<std::uint64_t>(count);
+  options.batch_size = (count + options.ranks - 1) / options.ranks * options.ranks;
+  options.shuffle_window = 0;
+  options.epochs = 1;
+  Sampler sampler(std::move(options));
+  std::vector<ReadTask> tasks;
+  while (std::optional<ReadTask> task = sampler.next()) {
+    if (task->requests.front().position >= end) break;
+    std::erase_if(task->requests, [&](const SampleRequest& r) { return r.position >= end; });
+    tasks.push_back(std::move(*task));
+  }
+  return tasks;
+}
+
+}  // namespace
+
+void Ingest::measure(ops::Communicator& communicator, const std::string& run_folder) const {
+  for (std::size_t i = 0; i < plan_.nodes().size(); ++i) {
+    const PlannedNode& node = plan_.nodes()[i];
+    if (node.transform == nullptr) continue;
+    // The stages between the source and this one; they have been measured before it.
+    std::vector<int> before;
+    int at = node.inputs.front();
+    for (; plan_.nodes()[static_cast<std::size_t>(at)].source == nullptr;
+         at = plan_.nodes()[static_cast<std::size_t>(at)].inputs.front()) {
+      before.insert(before.begin(), at);
+    }
+    const auto feed = [&](std::int64_t count,
+                          const std::function<void(std::int64_t, const Sample&)>& visit) {
+      SamplerOptions options = plan_.sampler_options(Split::train);
+      for (std::size_t s = 0; s < options.pieces.size(); ++s) {
+        const SourcePath& path = plan_.sources()[s];
+        if (path.source != at) {
+          options.pieces[s].clear();
+        } else if (std::find(before.begin(), before.end(), path.expanding) == before.end()) {
+          // The stage sees whole images.
+          for (std::int32_t& pieces : options.pieces[s]) pieces = std::min(pieces, 1);
+        }
+      }
+      std::vector<ReadTask> tasks = first_tasks(std::move(options), count);
+      threads_.for_each_io(static_cast<std::int64_t>(tasks.size()), [&](std::int64_t t) {
+        const PacketPtr packet =
+            load(Split::train, std::move(tasks[static_cast<std::size_t>(t)]), before);
+        for (const Sample& sample : packet->samples) {
+          visit(static_cast<std::int64_t>(sample.request.position), sample);
+        }
+      });
+    };
+    const trace::Span span("measure", node.name());
+    node.transform->measure(feed, communicator, run_folder);
+  }
+}
+
+std::vector<Sample> Ingest::held_out(std::int64_t count) const {
+  std::vector<ReadTask> tasks = first_tasks(plan_.sampler_options(Split::eval), count);
+  std::mutex mutex;
+  std::map<std::uint64_t, Sample> by_position;
+  threads_.for_each_io(static_cast<std::int64_t>(tasks.size()), [&](std::int64_t t) {
+    ReadTask& task = tasks[static_cast<std::size_t>(t)];
+    const SourcePath& path =
+        plan_.sources()[static_cast<std::size_t>(task.requests.front().source)];
+    const PacketPtr packet = load(Split::eval, std::move(task), path.transforms);
+    const std::lock_guard lock(mutex);
+    for (Sample& sample : packet->samples) {
+      const std::uint64_t position = sample.request.position;
+      by_position.emplace(position, std::move(sample));
+    }
+  });
+  std::vector<Sample> samples;
+  samples.reserve(by_position.size());
+  for (auto& [position, sample] : by_position) samples.push_back(std::move(sample));
+  return samples;
+}
+
+std::vector<Ingest::Skipped> Ingest::skipped() const {
+  const std::lock_guard lock(mutex_);
+  return skipped_;
+}
+
+namespace {
+
+Tensor stack(const std::vector<Sample>& samples, Tensor Sample::*field) {
+  const Tensor& first = samples.front().*field;
+  if (first.numel() == 0) return {};
+  Shape shape{static_cast<std::int64_t>(samples.size())};
+  for (const std::int64_t extent : first.shape()) shape.push_back(extent);
+  Tensor stacked = Tensor::empty(shape, DType::f32, MemoryKind::ingest);
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const Tensor& one = samples[i].*field;
+    expect_shape(one, samples[i].provenance.file, first.shape());
+    Tensor slot = stacked.select(0, static_cast<std::int64_t>(i));
+    one.copy_to(slot);
+  }
+  return stacked;
+}
+
+}  // namespace
+
+Batch collate(std::vector<Sample> samples) {
+  Batch batch;
+  batch.x_bchw = stack(samples, &Sample::x_cyx);
+  batch.target_bvhw = stack(samples, &Sample::target_vyx);
+  for (Sample& sample : samples) {
+    batch.lead_hours.push_back(sample.lead_hours);
+    batch.provenance.push_back(std::move(sample.provenance));
+    batch.requests.push_back(sample.request);
+  }
+  return batch;
+}
+
+}  // namespace trib::pipeline

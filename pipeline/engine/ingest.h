@@ -1,0 +1,52 @@
+// The ingest side of a rank outside the flow graph: reading items, applying stages to packets, and
+// the passes over the data that come before a run.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "ops/comm/communicator.h"
+#include "pipeline/engine/plan.h"
+#include "pipeline/engine/threads.h"
+
+namespace trib::pipeline {
+
+class Ingest {
+ public:
+  Ingest(Plan& plan, Threads& threads);
+
+  /// Read the item of a task. Bad data gives a packet without samples if the source skips errors,
+  /// and is listed in skipped().
+  PacketPtr read(Split split, ReadTask task) const;
+  /// Apply one stage. With `take` the samples of `input` are used up, else they are shared.
+  PacketPtr apply(const PlannedNode& node, const PacketPtr& input, bool take) const;
+
+  /// Let every stage that asks learn from the first training samples.
+  void measure(ops::Communicator& communicator, const std::string& run_folder) const;
+  /// This rank's share of the first `count` held-out samples, in order, as they are batched.
+  std::vector<Sample> held_out(std::int64_t count) const;
+
+  struct Skipped {
+    std::string node, item, error;
+  };
+  std::vector<Skipped> skipped() const;
+
+ private:
+  /// The samples of a task as they leave the last of `transforms`.
+  PacketPtr load(Split split, ReadTask task, const std::vector<int>& transforms) const;
+  void note_skip(const PlannedNode& node, Packet& packet, const std::string& error) const;
+
+  Plan& plan_;
+  Threads& threads_;
+  mutable std::mutex mutex_;
+  mutable std::vector<Skipped> skipped_;
+};
+
+/// Stack samples of one shape into a batch.
+Batch collate(std::vector<Sample> samples);
+
+}  // namespace trib::pipeline

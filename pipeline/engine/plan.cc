@@ -1,0 +1,407 @@
+#include "pipeline/engine/plan.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "model/model.h"
+#include "ops/base/error.h"
+#include "pipeline/graph/diagnostics.h"
+
+namespace trib::pipeline {
+namespace {
+
+/// Problems of stages, with the exit code they lead to.
+class StageProblems {
+ public:
+  void add(const NodeDefinition& node, const Error& error) {
+    diagnostics_.add(node.mark, node.name, error.what());
+    only_data_ = only_data_ && error.exit_code() == ExitCode::data;
+  }
+  void throw_if_any() const {
+    try {
+      diagnostics_.throw_if_any();
+    } catch (const ConfigError& error) {
+      if (only_data_) throw DataError(error.what());
+      throw;
+    }
+  }
+
+ private:
+  Diagnostics diagnostics_;
+  bool only_data_ = true;
+};
+
+template <class T>
+T* as(Stage* stage) {
+  return dynamic_cast<T*>(stage);
+}
+
+void require(const PlannedNode& input, StreamKind kind, const char* needs) {
+  if (input.info.kind == kind) return;
+  throw ConfigError(
+      fmt::format("needs {}, but '{}' delivers {}", needs, input.name(), name_of(input.info.kind)));
+}
+
+}  // namespace
+
+Plan::Plan(const GraphDefinition& graph, const Registry& registry, const PlanOptions& options)
+    : options_(options) {
+  make_stages(graph, registry);
+  connect_sources();
+  limit_ingest(graph);
+  check_evaluation();
+}
+
+void Plan::make_stages(const GraphDefinition& graph, const Registry& registry) {
+  StageProblems problems;
+  nodes_.resize(graph.nodes.size());
+  std::vector<bool> failed(graph.nodes.size(), false);
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    const NodeDefinition& definition = graph.nodes[i];
+    PlannedNode& node = nodes_[i];
+    node.definition = &definition;
+    for (const std::size_t from : definition.from) {
+      node.inputs.push_back(static_cast<int>(from));
+      nodes_[from].outputs.push_back(static_cast<int>(i));
+    }
+    try {
+      node.stage =
+          registry.create(definition.type(), {definition.name, definition.parameters, options_.seed,
+                                              options_.data_ranks, options_.data_rank});
+      // What depends on a broken node cannot be judged.
+      failed[i] = std::any_of(node.inputs.begin(), node.inputs.end(),
+                              [&](int input) { return failed[static_cast<std::size_t>(input)]; });
+      if (!failed[i]) prepare_node(node);
+    } catch (const Error& error) {
+      problems.add(definition, error);
+      failed[i] = true;
+    }
+  }
+  problems.throw_if_any();
+}
+
+void Plan::prepare_node(PlannedNode& node) {
+  node.source = as<SourceStage>(node.stage.get());
+  node.transform = as<TransformStage>(node.stage.get());
+  node.batch = as<BatchStage>(node.stage.get());
+  node.model = as<ModelStage>(node.stage.get());
+  node.train = as<TrainStage>(node.stage.get());
+  node.sink = as<SinkStage>(node.stage.get());
+  const auto number = static_cast<int>(&node - nodes_.data());
+  if (node.source != nullptr) {
+    node.info = node.source->prepare();
+    if (node.source->items(Split::train) == 0) throw DataError("there is nothing to read");
+    return;
+  }
+  if (node.inputs.empty()) throw ConfigError("has no input; give it a 'from'");
+  if (node.batch != nullptr) {
+    if (batch_ >= 0) {
+      throw ConfigError(fmt::format("a graph has one batch node, and '{}' is one already",
+                                    nodes_[static_cast<std::size_t>(batch_)].name()));
+    }
+    std::vector<StreamInfo> inputs;
+    for (const int input : node.inputs) {
+      require(nodes_[static_cast<std::size_t>(input)], StreamKind::samples, "samples");
+      inputs.push_back(nodes_[static_cast<std::size_t>(input)].info);
+    }
+    node.info = node.batch->prepare(inputs);
+    batch_ = number;
+    return;
+  }
+  if (node.inputs.size() != 1) throw ConfigError("takes one input; only 'batch' joins several");
+  const PlannedNode& input = nodes_[static_cast<std::size_t>(node.inputs.front())];
+  if (node.transform != nullptr) {
+    require(input, StreamKind::samples, "samples");
+    node.info = node.transform->prepare(input.info);
+  } else if (node.model != nullptr) {
+    node.info = node.model->prepare(input.info);
+    node.layer = static_cast<int>(node.info.model->layers().size()) - 1;
+  } else if (node.train != nullptr) {
+    require(input, StreamKind::steps, "a model");
+    if (training_) throw ConfigError("a graph trains one model, and this is the second 'train'");
+    training_ = node.train->prepare(input.info);
+  } else if (node.sink != nullptr) {
+    node.sink->prepare(input.info, input.name());
+  }
+}
+
+int Plan::find(const std::string& name) const {
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    if (nodes_[i].definition != nullptr && nodes_[i].name() == name) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+std::shared_ptr<model::Model> Plan::model() const {
+  for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node) {
+    if (node->info.model != nullptr) return node->info.model;
+  }
+  return nullptr;
+}
+
+std::int64_t Plan::rank_batch_size() const {
+  return batch_ < 0 ? 1 : nodes_[static_cast<std::size_t>(batch_)].info.batch_size;
+}
+
+SourcePath Plan::path_to_source(int from) const {
+  SourcePath path;
+  for (int at = from;;) {
+    const PlannedNode& node = nodes_[static_cast<std::size_t>(at)];
+    if (node.source != nullptr) {
+      path.source = at;
+      break;
+    }
+    path.transforms.insert(path.transforms.begin(), at);
+    at = node.inputs.front();
+  }
+  io::Extent extent = nodes_[static_cast<std::size_t>(path.source)].info.extent;
+  for (const int at : path.transforms) {
+    const TransformStage& transform = *nodes_[static_cast<std::size_t>(at)].transform;
+    if (transform.pieces(Split::train, extent) > 0) {
+      if (path.expanding >= 0) {
+        throw ConfigError(fmt::format("'{}' and '{}' both cut samples into pieces; one may",
+                                      nodes_[static_cast<std::size_t>(path.expanding)].name(),
+                                      nodes_[static_cast<std::size_t>(at)].name()));
+      }
+      path.expanding = at;
+    }
+    extent = transform.output_extent(extent);
+  }
+  return path;
+}
+
+// Find what every source feeds. All consumers of a source see the same samples, hence the same
+// pieces; a batch node, if there is one, takes from every source.
+void Plan::connect_sources() {
+  StageProblems problems;
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    const PlannedNode& consumer = nodes_[i];
+    const bool takes_samples =
+        consumer.batch != nullptr ||
+        (consumer.sink != nullptr &&
+         nodes_[static_cast<std::size_t>(consumer.inputs.front())].info.kind ==
+             StreamKind::samples);
+    if (!takes_samples) continue;
+    try {
+      std::vector<int> fed_by;
+      for (const int input : consumer.inputs) {
+        SourcePath path = path_to_source(input);
+        if (std::find(fed_by.begin(), fed_by.end(), path.source) != fed_by.end()) {
+          throw ConfigError(fmt::format("'{}' reaches it on two ways",
+                                        nodes_[static_cast<std::size_t>(path.source)].name()));
+        }
+        fed_by.push_back(path.source);
+        const auto known =
+            std::find_if(sources_.begin(), sources_.end(),
+                         [&](const SourcePath& other) { return other.source == path.source; });
+        if (known == sources_.end()) {
+          sources_.push_back(std::move(path));
+          continue;
+        }
+        if (known->expanding != path.expanding) {
+          throw ConfigError(
+              fmt::format("samples of '{}' are cut into pieces on one way and not "
+                          "on another",
+                          nodes_[static_cast<std::size_t>(path.source)].name()));
+        }
+        // The way to the batch node is the one evaluation takes.
+        if (consumer.batch != nullptr) *known = std::move(path);
+      }
+    } catch (const Error& error) {
+      problems.add(*consumer.definition, error);
+    }
+  }
+  for (std::size_t i = 0; i < nodes_.size(); ++i) {
+    const PlannedNode& node = nodes_[i];
+    const auto number = static_cast<int>(i);
+    const bool is_end = node.train != nullptr || node.sink != nullptr;
+    if (!is_end && node.outputs.empty()) {
+      problems.add(*node.definition,
+                   ConfigError("leads nowhere; end it with 'train', 'write.tensors' or 'sink'"));
+    }
+    if (node.info.kind == StreamKind::steps && node.outputs.size() > 1) {
+      problems.add(*node.definition, ConfigError("feeds several nodes, but a model is one chain"));
+    }
+    if (node.source == nullptr || batch_ < 0) continue;
+    const auto& batch_inputs = nodes_[static_cast<std::size_t>(batch_)].inputs;
+    const bool batched = std::any_of(batch_inputs.begin(), batch_inputs.end(), [&](int input) {
+      return path_to_source(input).source == number;
+    });
+    if (!batched && !node.outputs.empty()) {
+      problems.add(*node.definition,
+                   ConfigError(fmt::format("does not reach '{}'; give it a graph of its own",
+                                           nodes_[static_cast<std::size_t>(batch_)].name())));
+    }
+  }
+  if (nodes_.empty()) throw ConfigError("the graph has no nodes");
+  problems.throw_if_any();
+}
+
+std::int64_t Plan::pieces(Split split, const SourcePath& path, std::int64_t item) const {
+  if (path.expanding < 0) return 1;
+  io::Extent extent = nodes_[static_cast<std::size_t>(path.source)].source->extent(split, item);
+  for (const int at : path.transforms) {
+    const TransformStage& transform = *nodes_[static_cast<std::size_t>(at)].transform;
+    if (at == path.expanding) return transform.pieces(split, extent);
+    extent = transform.output_extent(extent);
+  }
+  return 1;
+}
+
+SamplerOptions Plan::sampler_options(Split split) const {
+  SamplerOptions options;
+  options.seed = options_.seed;
+  options.ranks = options_.data_ranks;
+  options.rank = options_.data_rank;
+  options.batch_size = rank_batch_size() * options_.data_ranks;
+  for (const SourcePath& path : sources_) {
+    const SourceStage& source = *nodes_[static_cast<std::size_t>(path.source)].source;
+    std::vector<std::int32_t> counts(static_cast<std::size_t>(source.items(split)));
+    for (std::size_t item = 0; item < counts.size(); ++item) {
+      counts[item] =
+          static_cast<std::int32_t>(pieces(split, path, static_cast<std::int64_t>(item)));
+    }
+    options.pieces.push_back(std::move(counts));
+    options.shuffled.push_back(split == Split::train && source.shuffled());
+  }
+  if (split == Split::train && batch_ >= 0) {
+    options.shuffle_window = nodes_[static_cast<std::size_t>(batch_)].batch->shuffle_window();
+  }
+  options.epochs = split == Split::train && training_ ? 0 : 1;
+  return options;
+}
+
+std::string Plan::describe(Split split, const SampleRequest& request) const {
+  const SourcePath& path = sources_[static_cast<std::size_t>(request.source)];
+  return nodes_[static_cast<std::size_t>(path.source)].source->describe(split, request.item);
+}
+
+// Between two stages both the images that go in and those that come out exist.
+std::int64_t Plan::item_bytes(const SourcePath& path, Split split, std::int64_t item,
+                              std::int64_t pieces_of_task) const {
+  const PlannedNode& source = nodes_[static_cast<std::size_t>(path.source)];
+  StreamInfo at_edge = source.info;
+  at_edge.extent = source.source->extent(split, item);
+  std::int64_t before = at_edge.sample_bytes();
+  std::int64_t most = before;
+  io::Extent extent = at_edge.extent;
+  std::int64_t count = 1;
+  for (const int at : path.transforms) {
+    const PlannedNode& node = nodes_[static_cast<std::size_t>(at)];
+    if (at == path.expanding) count = pieces_of_task;
+    extent = node.transform->output_extent(extent);
+    at_edge = node.info;
+    at_edge.extent = extent;
+    const std::int64_t after = count * at_edge.sample_bytes();
+    most = std::max(most, before + after);
+    before = after;
+  }
+  return std::max(most, pieces_of_task * ingest_.sample_bytes);
+}
+
+std::int64_t Plan::task_bytes(const ReadTask& task) const {
+  const SampleRequest& first = task.requests.front();
+  return item_bytes(sources_[static_cast<std::size_t>(first.source)], Split::train, first.item,
+                    static_cast<std::int64_t>(task.requests.size()));
+}
+
+void Plan::limit_ingest(const GraphDefinition& graph) {
+  for (const SourcePath& path : sources_) {
+    const int last = path.transforms.empty() ? path.source : path.transforms.back();
+    ingest_.sample_bytes =
+        std::max(ingest_.sample_bytes, nodes_[static_cast<std::size_t>(last)].info.sample_bytes());
+  }
+  const Sampler sampler(sampler_options(Split::train));
+  if (sampler.samples_per_epoch() == 0) throw DataError("no image is large enough for one sample");
+  std::int64_t largest_task_bytes = 0;
+  for (const SourcePath& path : sources_) {
+    const SourceStage& source = *nodes_[static_cast<std::size_t>(path.source)].source;
+    for (std::int64_t item = 0; item < source.items(Split::train); ++item) {
+      const std::int64_t count = std::min(pieces(Split::train, path, item), sampler.largest_task());
+      if (count == 0) continue;
+      largest_task_bytes =
+          std::max(largest_task_bytes, item_bytes(path, Split::train, item, count));
+    }
+  }
+  const std::int64_t batch = rank_batch_size();
+  const int io_threads = static_cast<int>(graph.ingest.integer("threads"));
+  // What may wait for a batch to be complete, the batch being stacked, and one more read.
+  const std::int64_t waiting = sampler.largest_window() + batch;
+  ingest_.collate_bytes = batch_ < 0 ? 0 : batch * ingest_.sample_bytes;
+  ingest_.least_items = waiting + sampler.largest_task();
+  ingest_.least_bytes = waiting * ingest_.sample_bytes + largest_task_bytes + ingest_.collate_bytes;
+  ingest_.items = graph.ingest.integer("items");
+  ingest_.bytes = graph.ingest.bytes("bytes");
+  if (ingest_.items == 0) {
+    // Enough for two more batches behind the one in the model, and for every thread to be busy.
+    const std::int64_t busy = io_threads + options_.compute_threads;
+    ingest_.items = ingest_.least_items + 2 * batch + busy * sampler.largest_task();
+  }
+  Diagnostics problems;
+  if (ingest_.items < ingest_.least_items) {
+    problems.add(graph.ingest.mark("items"), "",
+                 fmt::format("ingest.items is {}, but shuffle and batch need at least {} samples "
+                             "in flight",
+                             ingest_.items, ingest_.least_items));
+  }
+  if (ingest_.bytes < ingest_.least_bytes) {
+    problems.add(graph.ingest.mark("bytes"), "",
+                 fmt::format("ingest.bytes is {} bytes, but shuffle and batch need at least {} ({} "
+                             "samples of {} bytes, a read of {} and a batch)",
+                             ingest_.bytes, ingest_.least_bytes, waiting, ingest_.sample_bytes,
+                             largest_task_bytes));
+  }
+  problems.throw_if_any();
+}
+
+void Plan::check_evaluation() const {
+  if (!training_ || training_->evaluate_every == 0) return;
+  const auto holds_out = [](const PlannedNode& node) {
+    return (node.source != nullptr && node.source->holds_out()) ||
+           (node.transform != nullptr && node.transform->holds_out());
+  };
+  Diagnostics problems;
+  const NodeDefinition& train = *nodes_[static_cast<std::size_t>(find(training_->node))].definition;
+  if (std::none_of(nodes_.begin(), nodes_.end(), holds_out)) {
+    problems.add(train.mark, train.name,
+                 "evaluates on samples that are held out, but no stage holds any out: set "
+                 "'holdout' on the reader or on crop, or evaluate_every: 0");
+  } else {
+    const Sampler sampler(sampler_options(Split::eval));
+    if (sampler.samples_per_epoch() < training_->evaluate_samples) {
+      problems.add(train.mark, train.name,
+                   fmt::format("evaluate_samples is {}, but only {} samples are held out",
+                               training_->evaluate_samples, sampler.samples_per_epoch()));
+    }
+  }
+  problems.throw_if_any();
+}
+
+std::array<std::int64_t, kMemoryKinds> Plan::predicted_bytes() const {
+  std::array<std::int64_t, kMemoryKinds> bytes{};
+  const auto of = [&](MemoryKind kind) -> std::int64_t& {
+    return bytes[static_cast<std::size_t>(kind)];
+  };
+  // Reads, waiting samples and the batch being stacked are what the budget allows; held-out samples
+  // stay for the whole run.
+  of(MemoryKind::ingest) =
+      std::min(ingest_.bytes, ingest_.items * ingest_.sample_bytes + ingest_.least_bytes);
+  if (const auto model = this->model(); model != nullptr) {
+    const std::int64_t buffer =
+        model->table().flat_size() * static_cast<std::int64_t>(sizeof(float));
+    of(MemoryKind::parameters) = buffer;
+    of(MemoryKind::activations) = model->arena_bytes(rank_batch_size(), training_.has_value());
+    if (training_) {
+      of(MemoryKind::gradients) = buffer;
+      of(MemoryKind::optimizer) = 2 * buffer;
+      if (training_->evaluate_every > 0) {
+        of(MemoryKind::ingest) +=
+            training_->evaluate_samples / options_.data_ranks * ingest_.sample_bytes;
+      }
+    }
+  }
+  return bytes;
+}
+
+}  // namespace trib::pipeline

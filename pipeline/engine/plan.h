@@ -1,0 +1,111 @@
+// The prepared graph: every stage made, every edge known, nothing read.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ops/base/memory_ledger.h"
+#include "pipeline/engine/sampler.h"
+#include "pipeline/graph/graph_definition.h"
+#include "pipeline/stage/registry.h"
+#include "pipeline/stage/stage.h"
+
+namespace trib::pipeline {
+
+/// A node with its stage. Exactly one of the role pointers is set.
+struct PlannedNode {
+  const NodeDefinition* definition = nullptr;
+  std::unique_ptr<Stage> stage;
+  SourceStage* source = nullptr;
+  TransformStage* transform = nullptr;
+  BatchStage* batch = nullptr;
+  ModelStage* model = nullptr;
+  TrainStage* train = nullptr;
+  SinkStage* sink = nullptr;
+
+  std::vector<int> inputs;  ///< node numbers
+  std::vector<int> outputs;
+  StreamInfo info;  ///< of the edge that leaves it
+  int layer = -1;   ///< index of the model layer it added
+
+  const std::string& name() const { return definition->name; }
+};
+
+/// Where a source's samples go until they are batched or sunk.
+struct SourcePath {
+  int source = -1;              ///< node number
+  std::vector<int> transforms;  ///< node numbers, in order
+  int expanding = -1;           ///< the one that cuts pieces, -1 for none
+};
+
+/// Limits of the ingest side of a rank.
+struct IngestLimits {
+  std::int64_t items = 0;        ///< samples in flight
+  std::int64_t bytes = 0;        ///< of samples, reads included
+  std::int64_t least_items = 0;  ///< with fewer a batch could never be complete
+  std::int64_t least_bytes = 0;
+  std::int64_t sample_bytes = 0;   ///< of one sample as it is batched
+  std::int64_t collate_bytes = 0;  ///< kept free for stacking a batch
+};
+
+struct PlanOptions {
+  std::uint64_t seed = 0;
+  int data_ranks = 1;
+  int data_rank = 0;
+  int compute_threads = 1;
+};
+
+class Plan {
+ public:
+  /// Make and prepare all stages. All problems are collected; throws ConfigError (or DataError if
+  /// only files are at fault) with one line for each.
+  Plan(const GraphDefinition& graph, const Registry& registry, const PlanOptions& options);
+
+  const std::vector<PlannedNode>& nodes() const { return nodes_; }
+  std::vector<PlannedNode>& nodes() { return nodes_; }
+  /// Number of a node by name, -1 if there is none.
+  int find(const std::string& name) const;
+  /// Sources in the order of SampleRequest::source.
+  const std::vector<SourcePath>& sources() const { return sources_; }
+  const IngestLimits& ingest() const { return ingest_; }
+  /// Number of the batch node, -1 if the graph ends in samples.
+  int batch_node() const { return batch_; }
+  /// Samples of a batch on this rank; 1 without a batch node.
+  std::int64_t rank_batch_size() const;
+  const std::optional<TrainingPlan>& training() const { return training_; }
+  /// The model, null if the graph has none.
+  std::shared_ptr<model::Model> model() const;
+  /// What the sampler of a split needs to know.
+  SamplerOptions sampler_options(Split split) const;
+  /// Name of the item a request is about.
+  std::string describe(Split split, const SampleRequest& request) const;
+  /// Bytes that a read holds at most until its samples are ready.
+  std::int64_t task_bytes(const ReadTask& task) const;
+  /// Peak bytes of this rank by kind.
+  std::array<std::int64_t, kMemoryKinds> predicted_bytes() const;
+  const PlanOptions& options() const { return options_; }
+
+ private:
+  void make_stages(const GraphDefinition& graph, const Registry& registry);
+  void prepare_node(PlannedNode& node);
+  void connect_sources();
+  SourcePath path_to_source(int from) const;
+  void limit_ingest(const GraphDefinition& graph);
+  void check_evaluation() const;
+  std::int64_t pieces(Split split, const SourcePath& path, std::int64_t item) const;
+  std::int64_t item_bytes(const SourcePath& path, Split split, std::int64_t item,
+                          std::int64_t pieces) const;
+
+  PlanOptions options_;
+  std::vector<PlannedNode> nodes_;
+  std::vector<SourcePath> sources_;
+  IngestLimits ingest_;
+  int batch_ = -1;
+  std::optional<TrainingPlan> training_;
+};
+
+}  // namespace trib::pipeline

@@ -1,0 +1,69 @@
+// The order of samples: a function of the seed alone.
+//
+// The stream of a split is endless. Each epoch lists all items in a seeded permutation, each with
+// its pieces (crops) one after another; inside windows of `shuffle_window` samples the order is
+// permuted again. Position g of the stream belongs to global batch g / B; the B samples of a batch
+// are dealt to the ranks in contiguous shares. Neither threads nor the number of ranks change which
+// sample stands at which position.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "pipeline/stage/flow.h"
+
+namespace trib::pipeline {
+
+struct SamplerOptions {
+  std::uint64_t seed = 0;
+  std::vector<std::vector<std::int32_t>> pieces;  ///< [source][item]: samples made of the item
+  std::vector<bool> shuffled;                     ///< [source]; one false keeps the listed order
+  std::int64_t batch_size = 1;                    ///< B, over all ranks
+  std::int64_t shuffle_window = 0;                ///< 0: pieces of an item stay together
+  int ranks = 1;
+  int rank = 0;
+  std::int64_t epochs = 0;  ///< 0: endless
+};
+
+/// One read: an item with the samples of this rank that are cut from it.
+struct ReadTask {
+  std::vector<SampleRequest> requests;  ///< same source and item, by position
+};
+
+/// Hands out reads in the order in which their first samples are needed. Not thread-safe.
+class Sampler {
+ public:
+  explicit Sampler(SamplerOptions options);
+
+  /// The next read of this rank, none at the end of the last epoch.
+  std::optional<ReadTask> next();
+
+  std::int64_t samples_per_epoch() const { return samples_per_epoch_; }
+  /// Most samples of this rank within a window; what may have to wait before a batch is complete.
+  std::int64_t largest_window() const;
+  /// Most samples of a task.
+  std::int64_t largest_task() const { return largest_task_; }
+  /// Smallest position greater than or equal to `position` that belongs to this rank.
+  std::uint64_t own_position(std::uint64_t position) const;
+
+ private:
+  void fill_window();
+  void start_epoch();
+
+  SamplerOptions options_;
+  std::int64_t samples_per_epoch_ = 0;
+  std::int64_t largest_task_ = 0;
+  std::int64_t share_;                                        // samples of a batch on this rank
+  std::vector<std::pair<std::int32_t, std::int64_t>> items_;  // (source, item) as listed
+  std::vector<std::int64_t> order_;                           // this epoch's permutation of items_
+  std::size_t order_at_ = 0;                                  // item the next window starts in
+  std::int32_t piece_at_ = 0;                                 // piece of it
+  std::int64_t epoch_ = -1;
+  std::uint64_t position_ = 0;    // stream position of the next window
+  std::vector<ReadTask> window_;  // tasks of the current window
+  std::size_t window_at_ = 0;
+};
+
+}  // namespace trib::pipeline

@@ -1,0 +1,36 @@
+// The threads of a rank: a compute arena for the cores and an I/O arena for threads that block.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace trib::pipeline {
+
+/// Cores this rank may compute on: those it is bound to, or its share of the node's if the launcher
+/// bound nothing, so that ranks x threads never exceed the cores.
+int default_compute_threads();
+
+class Threads {
+ public:
+  /// `compute` and `io` are numbers of threads, at least 1 each; 64 together at most (OpenBLAS's
+  /// buffers), else ConfigError.
+  Threads(int compute, int io);
+  ~Threads();
+
+  int compute() const { return compute_; }
+  int io() const { return io_; }
+  /// Run `body` in the compute arena and wait for it.
+  void compute_and_wait(const std::function<void()>& body);
+  /// Run `body` on an I/O thread some time later; it must not throw.
+  void enqueue_io(std::function<void()> body);
+  /// Call body(i) for 0 <= i < count on the I/O threads; wait; rethrow the first exception.
+  void for_each_io(std::int64_t count, const std::function<void(std::int64_t)>& body);
+
+ private:
+  struct Arenas;
+  int compute_, io_;
+  std::unique_ptr<Arenas> arenas_;
+};
+
+}  // namespace trib::pipeline

@@ -1,0 +1,174 @@
+#include "pipeline/engine/trainer.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <span>
+
+#include <fmt/format.h>
+
+#include "model/metrics.h"
+#include "ops/base/error.h"
+#include "ops/base/parallel.h"
+#include "pipeline/engine/ingest.h"
+#include "pipeline/observe/trace.h"
+
+namespace trib::pipeline {
+namespace {
+
+// Masks of evaluation samples must not coincide with those of training samples.
+constexpr std::uint64_t kEvaluationKey = std::uint64_t{1} << 63;
+
+model::StepInput input_of(const Batch& batch, std::int64_t begin, std::int64_t end,
+                          std::uint64_t key_bits) {
+  model::StepInput input;
+  input.x_bchw = batch.x_bchw.slice(0, begin, end);
+  if (batch.target_bvhw.numel() > 0) input.target_bvhw = batch.target_bvhw.slice(0, begin, end);
+  for (std::int64_t b = begin; b < end; ++b) {
+    const auto i = static_cast<std::size_t>(b);
+    input.lead_hours.push_back(batch.lead_hours[i]);
+    input.sample_keys.push_back(batch.requests[i].position | key_bits);
+  }
+  return input;
+}
+
+void scale(std::span<float> values, float factor) {
+  parallel_for(static_cast<std::int64_t>(values.size()), 1 << 16,
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   values[static_cast<std::size_t>(i)] *= factor;
+                 }
+               });
+}
+
+}  // namespace
+
+Trainer::Trainer(const TrainingPlan& plan, std::shared_ptr<const model::Model> model,
+                 ops::Communicator& communicator, Options options)
+    : plan_(plan),
+      model_(std::move(model)),
+      communicator_(communicator),
+      options_(std::move(options)),
+      parameters_(model_->table()),
+      optimizer_(model_->table(), {plan.beta1, plan.beta2, plan.eps, plan.weight_decay}),
+      schedule_{plan.lr, plan.start_lr, plan.min_lr, plan.warmup_steps, plan.steps},
+      arena_(static_cast<std::size_t>(model_->arena_bytes(options_.rank_batch_size, true))) {
+  parameters_.initialize(options_.seed);
+}
+
+std::unique_ptr<model::Step> Trainer::begin(const Batch& batch) {
+  arena_.reset();
+  parameters_.zero_gradients();
+  auto step = std::make_unique<model::Step>(input_of(batch, 0, batch.x_bchw.dim(0), 0), arena_,
+                                            parameters_, true);
+  model_->begin(*step, options_.seed);
+  return step;
+}
+
+StepReport Trainer::finish(model::Step& step, bool wants_stop) {
+  StepReport report;
+  report.lr = schedule_.at(steps_);
+  report.step = ++steps_;
+  step.loss_scale = 1;
+  const auto& layers = model_->layers();
+  for (std::size_t i = layers.size(); i-- > 0;) {
+    const trace::Span span("backward", options_.layer_nodes[i]);
+    layers[i]->backward(step, parameters_);
+  }
+  const std::span<float> gradients(parameters_.flat_gradients().data<float>(),
+                                   static_cast<std::size_t>(model_->table().flat_size()));
+  // The loss travels with the wish to stop, so that all ranks end after the same step.
+  std::array<double, 2> shared{step.loss, wants_stop ? 1.0 : 0.0};
+  if (options_.data_ranks > 1) {
+    const trace::Span span("communication", "reduce gradients");
+    const ops::Pending gradient_sum = communicator_.all_reduce_sum(ops::MeshAxis::data, gradients);
+    const ops::Pending loss_sum =
+        communicator_.all_reduce_sum(ops::MeshAxis::data, std::span<double>(shared));
+    gradient_sum.wait();
+    loss_sum.wait();
+    scale(gradients, 1.0F / static_cast<float>(options_.data_ranks));
+  }
+  report.loss = shared[0] / options_.data_ranks;
+  stop_agreed_ = shared[1] > 0;
+  report.grad_norm = model::gradient_norm(parameters_);
+  if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) {
+    throw RuntimeError(
+        fmt::format("diverged at step {}: loss {}, gradient norm {}; try a smaller "
+                    "lr, a longer warm-up or clip_norm",
+                    report.step, report.loss, report.grad_norm));
+  }
+  const double clip = plan_.clip_norm > 0 && report.grad_norm > plan_.clip_norm
+                          ? plan_.clip_norm / report.grad_norm
+                          : 1.0;
+  const trace::Span span("optimizer", plan_.node);
+  optimizer_.step(parameters_, report.lr, clip);
+  return report;
+}
+
+void Trainer::keep_evaluation_batch(std::vector<Sample> samples) {
+  if (samples.empty()) throw DataError("no held-out sample could be read for evaluation");
+  evaluation_ = collate(std::move(samples));
+}
+
+bool Trainer::evaluation_due() const {
+  if (plan_.evaluate_every == 0) return false;
+  return steps_ % plan_.evaluate_every == 0 || steps_ == plan_.steps || stop_agreed_;
+}
+
+std::vector<std::string> Trainer::evaluation_columns() const {
+  if (plan_.evaluate_every == 0) return {};
+  std::vector<std::string> columns{"eval_loss"};
+  for (const std::string& name : model_->forecast_variables()) {
+    columns.push_back("eval_rmse_" + name);
+    columns.push_back("eval_persistence_rmse_" + name);
+  }
+  return columns;
+}
+
+EvaluationReport Trainer::evaluate() {
+  const trace::Span span("evaluate", plan_.node);
+  const std::vector<std::string> variables = model_->forecast_variables();
+  model::ForecastMetrics metrics(model_->input(), variables, standard_deviations(variables));
+  const std::int64_t count = evaluation_.x_bchw.dim(0);
+  double loss_sum = 0;
+  for (std::int64_t begin = 0; begin < count; begin += options_.rank_batch_size) {
+    const std::int64_t end = std::min(count, begin + options_.rank_batch_size);
+    arena_.reset();
+    model::Step step(input_of(evaluation_, begin, end, kEvaluationKey), arena_, parameters_, false);
+    model_->begin(step, options_.seed);
+    model_->forward(step);
+    loss_sum += step.loss * static_cast<double>(end - begin);
+    if (!variables.empty()) metrics.add(step);
+  }
+  // Sums over samples in the order of the columns, then the number of samples.
+  std::vector<double> sums{loss_sum};
+  for (const model::ForecastScore& score : metrics.scores()) {
+    sums.push_back(score.rmse * static_cast<double>(score.samples));
+    sums.push_back(score.persistence * static_cast<double>(score.samples));
+  }
+  sums.push_back(static_cast<double>(count));
+  if (options_.data_ranks > 1) {
+    communicator_.all_reduce_sum(ops::MeshAxis::data, std::span<double>(sums)).wait();
+  }
+  const std::vector<std::string> columns = evaluation_columns();
+  EvaluationReport report;
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    report.emplace_back(columns[i], sums[i] / sums.back());
+  }
+  return report;
+}
+
+// In the units of the files where the data was normalised, else 1.
+std::vector<double> Trainer::standard_deviations(const std::vector<std::string>& variables) const {
+  std::vector<double> stddevs(variables.size(), 1.0);
+  const auto& statistics = options_.input.statistics;
+  for (std::size_t v = 0; statistics != nullptr && v < variables.size(); ++v) {
+    const auto at =
+        std::find(statistics->channels.begin(), statistics->channels.end(), variables[v]);
+    if (at == statistics->channels.end()) continue;
+    stddevs[v] = statistics->std[static_cast<std::size_t>(at - statistics->channels.begin())];
+  }
+  return stddevs;
+}
+
+}  // namespace trib::pipeline

@@ -1,0 +1,74 @@
+// The training loop's work on one step: backward, reduction over the ranks, clipping, update.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/model.h"
+#include "model/optimizer.h"
+#include "ops/comm/communicator.h"
+#include "pipeline/stage/flow.h"
+#include "pipeline/stage/stage.h"
+
+namespace trib::pipeline {
+
+struct StepReport {
+  std::int64_t step = 0;  ///< counted from 1
+  double loss = 0;        ///< mean over the global batch
+  double lr = 0;
+  double grad_norm = 0;  ///< before clipping
+};
+
+/// What an evaluation found: names and values ("eval_loss", "eval_rmse_t2m", ...).
+using EvaluationReport = std::vector<std::pair<std::string, double>>;
+
+class Trainer {
+ public:
+  struct Options {
+    std::uint64_t seed = 0;
+    int data_ranks = 1;
+    std::int64_t rank_batch_size = 1;
+    StreamInfo input;                      ///< of the batches, for the metrics of a forecast
+    std::vector<std::string> layer_nodes;  ///< names for the trace, by layer
+  };
+  Trainer(const TrainingPlan& plan, std::shared_ptr<const model::Model> model,
+          ops::Communicator& communicator, Options options);
+
+  /// A step over `batch`, ready for the first layer. The step before must be finished.
+  std::unique_ptr<model::Step> begin(const Batch& batch);
+  /// Everything after the forward pass. `wants_stop` of any rank stops all: see stop_agreed().
+  StepReport finish(model::Step& step, bool wants_stop);
+  bool stop_agreed() const { return stop_agreed_; }
+  bool done() const { return steps_ >= plan_.steps || stop_agreed_; }
+
+  /// Keep held-out samples for evaluate(); their order is the same in every run.
+  void keep_evaluation_batch(std::vector<Sample> samples);
+  bool evaluation_due() const;
+  /// Loss (and forecast errors) on the kept samples of all ranks.
+  EvaluationReport evaluate();
+  /// Names evaluate() reports.
+  std::vector<std::string> evaluation_columns() const;
+
+  const model::Parameters& parameters() const { return parameters_; }
+  std::int64_t steps() const { return steps_; }
+
+ private:
+  std::vector<double> standard_deviations(const std::vector<std::string>& variables) const;
+
+  TrainingPlan plan_;
+  std::shared_ptr<const model::Model> model_;
+  ops::Communicator& communicator_;
+  Options options_;
+  model::Parameters parameters_;
+  model::AdamW optimizer_;
+  model::CosineSchedule schedule_;
+  StepArena arena_;
+  Batch evaluation_;
+  std::int64_t steps_ = 0;
+  bool stop_agreed_ = false;
+};
+
+}  // namespace trib::pipeline

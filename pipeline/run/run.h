@@ -1,0 +1,35 @@
+// A run from graph file to run folder.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "pipeline/run/capture.h"
+#include "pipeline/stage/registry.h"
+
+namespace trib::pipeline {
+
+struct RunOptions {
+  std::string graph;              ///< path of the graph definition
+  std::vector<std::string> sets;  ///< "node.param=value"
+  std::string run_dir;            ///< the run's folder; empty: a fresh one below `runs`
+  bool quiet = false;             ///< no progress
+  bool trace = true;
+  CaptureOptions capture;
+};
+
+/// Run a graph on all ranks and return the exit code; what went wrong has then been printed, by one
+/// rank. Must be called once in a process, because it starts MPI.
+int run_graph(const RunOptions& options, const Registry& registry);
+
+struct ValidateOptions {
+  std::string graph;
+  std::vector<std::string> sets;
+  bool json = false;
+};
+
+/// Prepare a graph as rank 0 would, without MPI, and print what it found: edges, model size,
+/// predicted memory of a rank. Throws ConfigError or DataError.
+void validate_graph(const ValidateOptions& options, const Registry& registry);
+
+}  // namespace trib::pipeline

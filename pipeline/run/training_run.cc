@@ -1,0 +1,161 @@
+#include "pipeline/run/training_run.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include "ops/base/memory_ledger.h"
+#include "ops/kernels/gemm.h"
+#include "pipeline/observe/trace.h"
+#include "pipeline/run/interrupt.h"
+
+namespace trib::pipeline {
+namespace {
+
+Trainer::Options trainer_options(const Plan& plan) {
+  Trainer::Options options;
+  options.seed = plan.options().seed;
+  options.data_ranks = plan.options().data_ranks;
+  options.rank_batch_size = plan.rank_batch_size();
+  options.input = plan.nodes()[static_cast<std::size_t>(plan.batch_node())].info;
+  for (const PlannedNode& node : plan.nodes()) {
+    if (node.model != nullptr) options.layer_nodes.push_back(node.name());
+  }
+  return options;
+}
+
+std::string describe(const EvaluationReport& report) {
+  std::string text;
+  for (const auto& [name, value] : report) {
+    text += fmt::format("{}{} {:.4g}", text.empty() ? "" : ", ", name, value);
+  }
+  return text;
+}
+
+}  // namespace
+
+std::int64_t peak_resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return usage.ru_maxrss * std::int64_t{1024};
+}
+
+TrainingRun::TrainingRun(const Plan& plan, ops::Communicator& communicator, Progress& progress,
+                         CaptureOptions capture, std::string run_folder)
+    : plan_(plan),
+      communicator_(communicator),
+      progress_(progress),
+      run_folder_(std::move(run_folder)),
+      trainer_(*plan.training(), plan.model(), communicator, trainer_options(plan)),
+      capture_(std::move(capture), plan),
+      global_batch_(plan.rank_batch_size() * plan.options().data_ranks) {
+  summary_.global_batch = global_batch_;
+  if (communicator_.rank() != 0) return;
+  std::vector<std::string> columns{
+      "step",      "epoch",        "loss",          "lr",
+      "grad_norm", "step_seconds", "wait_seconds",  "samples_per_second",
+      "gflops",    "ingest_bytes", "peak_rss_bytes"};
+  for (const std::string& column : trainer_.evaluation_columns()) columns.push_back(column);
+  metrics_ = std::make_unique<MetricsWriter>(run_folder_, std::move(columns));
+}
+
+void TrainingRun::prepare_evaluation(const Ingest& ingest) {
+  if (plan_.training()->evaluate_every == 0) return;
+  progress_.begin("reading held-out samples", 0);
+  trainer_.keep_evaluation_batch(ingest.held_out(plan_.training()->evaluate_samples));
+  summary_.first_evaluation = summary_.last_evaluation = trainer_.evaluate();
+  progress_.say(fmt::format("before training: {}", describe(summary_.first_evaluation)));
+  if (metrics_ == nullptr) return;
+  MetricsRow row{{"step", 0}};
+  row.insert(row.end(), summary_.first_evaluation.begin(), summary_.first_evaluation.end());
+  metrics_->write(row);
+}
+
+StepHandler TrainingRun::handler(std::function<void()> stop) {
+  stop_ = std::move(stop);
+  progress_.begin("training", plan_.training()->steps);
+  flops_before_ = ops::gemm_flops();
+  return {[this](const Batch& batch) { return trainer_.begin(batch); },
+          [this](StepMessage& message) { finish_step(message); }};
+}
+
+void TrainingRun::finish_step(StepMessage& message) {
+  const bool captured = capture_.wants(trainer_.steps() + 1);
+  if (captured) capture_.after_forward(message, trainer_.parameters());
+  const StepReport report = trainer_.finish(*message.step, interrupt_signal() != 0);
+  if (captured) capture_.after_backward(trainer_.parameters(), run_folder_, communicator_.rank());
+
+  const double end = trace::seconds();
+  const double step_seconds = end - message.start_seconds;
+  const std::int64_t flops = ops::gemm_flops() - flops_before_;
+  const double gflops = static_cast<double>(flops) / step_seconds * 1e-9;
+  if (summary_.steps == 0) {
+    summary_.first_loss = report.loss;
+    summary_.first_batch_seconds = message.wait_seconds;
+    first_step_end_ = end;
+  } else {
+    summary_.wait_seconds += message.wait_seconds;
+  }
+  ++summary_.steps;
+  summary_.last_loss = report.loss;
+  step_seconds_.push_back(step_seconds);
+  compute_seconds_ += step_seconds;
+  flops_total_ += flops;
+  last_step_end_ = end;
+
+  EvaluationReport evaluation;
+  if (trainer_.evaluation_due()) {
+    evaluation = trainer_.evaluate();
+    summary_.last_evaluation = evaluation;
+  }
+  flops_before_ = ops::gemm_flops();
+  write_row(report, message, step_seconds, gflops, evaluation);
+  if (!evaluation.empty()) {
+    progress_.say(
+        fmt::format("step {}: loss {:.4g}, {}", report.step, report.loss, describe(evaluation)));
+  }
+  if (trainer_.done()) stop_();
+}
+
+void TrainingRun::write_row(const StepReport& report, const StepMessage& message,
+                            double step_seconds, double gflops,
+                            const EvaluationReport& evaluation) {
+  const double rate = static_cast<double>(global_batch_) / (step_seconds + message.wait_seconds);
+  const MemoryUse ingest = memory_ledger::use(MemoryKind::ingest);
+  trace::counter("ingest bytes", static_cast<double>(ingest.live));
+  if (metrics_ == nullptr) return;
+  MetricsRow row{{"step", static_cast<double>(report.step)},
+                 {"epoch", static_cast<double>(message.batch->requests.front().epoch)},
+                 {"loss", report.loss},
+                 {"lr", report.lr},
+                 {"grad_norm", report.grad_norm},
+                 {"step_seconds", step_seconds},
+                 {"wait_seconds", message.wait_seconds},
+                 {"samples_per_second", rate},
+                 {"gflops", gflops},
+                 {"ingest_bytes", static_cast<double>(ingest.live)},
+                 {"peak_rss_bytes", static_cast<double>(peak_resident_bytes())}};
+  row.insert(row.end(), evaluation.begin(), evaluation.end());
+  metrics_->write(row);
+  progress_.update(report.step,
+                   fmt::format("loss {:.4g} | {:.0f} samples/s | ingest {}", report.loss, rate,
+                               format_bytes(static_cast<double>(ingest.live))));
+}
+
+TrainingSummary TrainingRun::summary() const {
+  TrainingSummary summary = summary_;
+  if (step_seconds_.empty()) return summary;
+  std::vector<double> sorted = step_seconds_;
+  std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2),
+                   sorted.end());
+  summary.step_seconds = sorted[sorted.size() / 2];
+  summary.gflops = static_cast<double>(flops_total_) / compute_seconds_ * 1e-9;
+  if (summary.steps > 1) {
+    summary.samples_per_second = static_cast<double>((summary.steps - 1) * global_batch_) /
+                                 (last_step_end_ - first_step_end_);
+  }
+  return summary;
+}
+
+}  // namespace trib::pipeline

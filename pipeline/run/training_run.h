@@ -1,0 +1,65 @@
+// The end of a graph that trains: steps, evaluations, metrics, progress, capture.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pipeline/engine/engine.h"
+#include "pipeline/engine/trainer.h"
+#include "pipeline/observe/metrics.h"
+#include "pipeline/observe/progress.h"
+#include "pipeline/run/capture.h"
+
+namespace trib::pipeline {
+
+/// Figures of a training for the summary.
+struct TrainingSummary {
+  std::int64_t steps = 0;
+  std::int64_t global_batch = 0;
+  double first_loss = 0, last_loss = 0;
+  double step_seconds = 0;         ///< median of the model's work on a step
+  double wait_seconds = 0;         ///< sum of the model's waits for data, after the first batch
+  double first_batch_seconds = 0;  ///< from the start of ingest to the first batch
+  double samples_per_second = 0;   ///< over all ranks, waits included, after the first step
+  double gflops = 0;               ///< of this rank's matrix products per second of step time
+  EvaluationReport first_evaluation, last_evaluation;
+};
+
+class TrainingRun {
+ public:
+  TrainingRun(const Plan& plan, ops::Communicator& communicator, Progress& progress,
+              CaptureOptions capture, std::string run_folder);
+
+  /// Read the held-out samples and evaluate the untrained model.
+  void prepare_evaluation(const Ingest& ingest);
+  /// What the engine calls; `stop` ends the engine.
+  StepHandler handler(std::function<void()> stop);
+  TrainingSummary summary() const;
+
+ private:
+  void finish_step(StepMessage& message);
+  void write_row(const StepReport& report, const StepMessage& message, double step_seconds,
+                 double gflops, const EvaluationReport& evaluation);
+
+  const Plan& plan_;
+  ops::Communicator& communicator_;
+  Progress& progress_;
+  std::string run_folder_;
+  Trainer trainer_;
+  Capture capture_;
+  std::unique_ptr<MetricsWriter> metrics_;  // rank 0
+  std::function<void()> stop_;
+  std::int64_t global_batch_;
+  TrainingSummary summary_;
+  std::vector<double> step_seconds_;
+  std::int64_t flops_before_ = 0, flops_total_ = 0;
+  double first_step_end_ = 0, last_step_end_ = 0, compute_seconds_ = 0;
+};
+
+/// Peak resident memory of this process in bytes.
+std::int64_t peak_resident_bytes();
+
+}  // namespace trib::pipeline

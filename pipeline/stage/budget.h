@@ -1,0 +1,60 @@
+// The ingest budget: how much data may be between the files and the end of its use.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+namespace trib::pipeline {
+
+class Budget;
+
+/// A share of a budget, given back by the destructor: what is dropped, filtered or fails cannot
+/// leak it. The budget must outlive its credits.
+class Credit {
+ public:
+  Credit(Budget& budget, std::int64_t items, std::int64_t bytes)
+      : budget_(budget), items_(items), bytes_(bytes) {}
+  ~Credit();
+  Credit(const Credit&) = delete;
+  Credit& operator=(const Credit&) = delete;
+
+  /// Move a part into a credit of its own; the part must not be larger than the whole.
+  std::unique_ptr<Credit> split(std::int64_t items, std::int64_t bytes);
+
+ private:
+  Budget& budget_;
+  std::int64_t items_;
+  std::int64_t bytes_;
+};
+
+/// Counts samples and bytes. Thread-safe.
+class Budget {
+ public:
+  Budget(std::int64_t max_items, std::int64_t max_bytes)
+      : max_items_(max_items), max_bytes_(max_bytes) {}
+
+  /// Take a share, null if it is not free.
+  std::unique_ptr<Credit> try_acquire(std::int64_t items, std::int64_t bytes);
+  /// Have `callback` run after each release. Set once, before the first credit.
+  void on_release(std::function<void()> callback) { on_release_ = std::move(callback); }
+
+  std::int64_t max_items() const { return max_items_; }
+  std::int64_t max_bytes() const { return max_bytes_; }
+  std::int64_t items() const;
+  std::int64_t peak_items() const;
+  std::int64_t peak_bytes() const;
+
+ private:
+  friend class Credit;
+  void release(std::int64_t items, std::int64_t bytes);
+
+  const std::int64_t max_items_;
+  const std::int64_t max_bytes_;
+  std::function<void()> on_release_;
+  mutable std::mutex mutex_;
+  std::int64_t items_ = 0, bytes_ = 0, peak_items_ = 0, peak_bytes_ = 0;
+};
+
+}  // namespace trib::pipeline

@@ -1,0 +1,26 @@
+#include "pipeline/stage/stage.h"
+
+#include <fmt/format.h>
+
+#include "ops/base/error.h"
+
+namespace trib::pipeline {
+namespace {
+
+[[noreturn]] void refuse(const SinkStage& sink, const char* kind) {
+  throw RuntimeError(fmt::format("node '{}' does not take {}", sink.node(), kind));
+}
+
+}  // namespace
+
+void SinkStage::consume_sample(const Sample& /*sample*/) {
+  refuse(*this, "samples");
+}
+void SinkStage::consume_batch(const Batch& /*batch*/) {
+  refuse(*this, "batches");
+}
+void SinkStage::consume_step(const model::Step& /*step*/) {
+  refuse(*this, "model steps");
+}
+
+}  // namespace trib::pipeline

@@ -1,0 +1,144 @@
+// The stage interfaces: what a node of a graph can be.
+//
+// A stage lives through construction (parameters read), prepare (headers opened, names and shapes
+// checked, nothing read), and execution. prepare throws ConfigError or DataError; the engine adds
+// node and place. Functions called during execution are const where they run in parallel.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "pipeline/graph/parameter.h"
+#include "pipeline/stage/flow.h"
+#include "pipeline/stage/stream_info.h"
+
+namespace trib::ops {
+class Communicator;
+}
+
+namespace trib::pipeline {
+
+/// What a stage may know of the run it is part of.
+struct StageContext {
+  std::string node;
+  const ParameterValues& parameters;
+  std::uint64_t seed = 0;
+  int data_ranks = 1;  ///< ranks that share the samples (axes data and shard)
+  int data_rank = 0;
+};
+
+class Stage {
+ public:
+  explicit Stage(const StageContext& context) : node_(context.node) {}
+  virtual ~Stage() = default;
+  Stage(const Stage&) = delete;
+  Stage& operator=(const Stage&) = delete;
+  const std::string& node() const { return node_; }
+
+ private:
+  std::string node_;
+};
+
+/// A source of images: a numbered list for each split.
+class SourceStage : public Stage {
+ public:
+  using Stage::Stage;
+  virtual StreamInfo prepare() = 0;
+  virtual std::int64_t items(Split split) const = 0;
+  virtual io::Extent extent(Split split, std::int64_t item) const = 0;
+  /// Whether items are drawn in a seeded order (true) or one after another.
+  virtual bool shuffled() const { return true; }
+  /// Whether this source keeps items for evaluation.
+  virtual bool holds_out() const { return false; }
+  /// Read one item; blocks. Thread-safe.
+  virtual Sample read(Split split, const SampleRequest& request) const = 0;
+  /// What to call the item in messages.
+  virtual std::string describe(Split split, std::int64_t item) const = 0;
+  /// Whether bad data is skipped (and listed) instead of ending the run.
+  virtual bool skips_errors() const { return false; }
+};
+
+/// Delivers the first samples of the training split, up to the stage that asks, for a pass over
+/// the data before the run. `visit` is called in parallel, once per sample index; this rank sees
+/// its share of the indices.
+using SampleFeed = std::function<void(
+    std::int64_t count, const std::function<void(std::int64_t, const Sample&)>& visit)>;
+
+/// A stage from sample to samples.
+class TransformStage : public Stage {
+ public:
+  using Stage::Stage;
+  virtual StreamInfo prepare(const StreamInfo& input) = 0;
+  virtual io::Extent output_extent(const io::Extent& input) const { return input; }
+  /// Number of samples made of an image, 0 if this is not an expanding stage.
+  virtual std::int64_t pieces(Split /*split*/, const io::Extent& /*input*/) const { return 0; }
+  /// Whether this stage keeps a part of each image for evaluation.
+  virtual bool holds_out() const { return false; }
+  /// Threads that may run apply at once, 0 for any number.
+  virtual int concurrency() const { return 0; }
+  /// Called once before the run: learn from the data (statistics). Collective over the ranks.
+  virtual void measure(const SampleFeed& /*feed*/, ops::Communicator& /*communicator*/,
+                       const std::string& /*run_folder*/) {}
+  /// Make the requested pieces of a sample. A stage that does not expand gets one request.
+  virtual void apply(Sample input, Split split, std::span<const SampleRequest> requests,
+                     std::vector<Sample>& output) const = 0;
+};
+
+/// How samples are grouped; the engine does the grouping.
+class BatchStage : public Stage {
+ public:
+  using Stage::Stage;
+  virtual StreamInfo prepare(const std::vector<StreamInfo>& inputs) = 0;
+  virtual std::int64_t batch_size() const = 0;      ///< over all data ranks
+  virtual std::int64_t shuffle_window() const = 0;  ///< samples mixed with each other, 0: none
+};
+
+/// A stage that adds a layer to the model.
+class ModelStage : public Stage {
+ public:
+  using Stage::Stage;
+  virtual StreamInfo prepare(const StreamInfo& input) = 0;
+};
+
+/// The end of an edge. There is a consume function for each kind of edge; calls are serial.
+class SinkStage : public Stage {
+ public:
+  using Stage::Stage;
+  virtual void prepare(const StreamInfo& input, const std::string& input_node) = 0;
+  /// Called once before the first consume.
+  virtual void start(const std::string& /*run_folder*/) {}
+  virtual void consume_sample(const Sample& sample);
+  virtual void consume_batch(const Batch& batch);
+  virtual void consume_step(const model::Step& step);
+  /// Whether this sink has seen all it wants; sources stop when every sink has.
+  virtual bool satisfied() const { return false; }
+  /// Called once after the last consume.
+  virtual void finish() {}
+};
+
+/// Settings of a training loop, as the train stage declares them.
+struct TrainingPlan {
+  std::string node;
+  std::int64_t steps = 0;
+  double lr = 0, start_lr = 0, min_lr = 0;
+  std::int64_t warmup_steps = 0;
+  double beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
+  double clip_norm = 0;               ///< 0: no clipping
+  std::int64_t evaluate_every = 0;    ///< 0: never
+  std::int64_t evaluate_samples = 0;  ///< over all data ranks
+};
+
+/// Marks the end of a model that is trained.
+class TrainStage : public Stage {
+ public:
+  using Stage::Stage;
+  virtual TrainingPlan prepare(const StreamInfo& input) = 0;
+};
+
+}  // namespace trib::pipeline

@@ -1,0 +1,49 @@
+// What is known of an edge before anything is read.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/image.h"
+#include "io/image_source.h"
+
+namespace trib::model {
+class Model;
+}
+
+namespace trib::pipeline {
+
+enum class StreamKind : std::uint8_t { samples, batches, steps };
+
+/// Name of a kind as it stands in messages.
+const char* name_of(StreamKind kind);
+
+/// Mean and standard deviation of each channel, in the channel's units.
+struct ChannelStatistics {
+  std::vector<std::string> channels;
+  std::vector<double> mean;
+  std::vector<double> std;
+};
+
+/// The promise an edge makes to the stages after it. Layout is never guessed: what a stage needs
+/// and does not find here is an error at prepare.
+struct StreamInfo {
+  StreamKind kind = StreamKind::samples;
+  std::vector<io::Channel> channels;
+  std::vector<io::Channel> targets;                     ///< of the image to predict; empty: none
+  bool extents_agree = true;                            ///< whether all images have `extent`
+  io::Extent extent;                                    ///< of the first image
+  std::shared_ptr<const io::LatLonGrid> grid;           ///< null if not on one
+  std::shared_ptr<const ChannelStatistics> statistics;  ///< filled in before the run by normalize
+  std::int64_t batch_size = 0;          ///< samples of this rank, for batches and steps
+  std::shared_ptr<model::Model> model;  ///< for steps
+
+  std::vector<std::string> channel_names() const;
+  std::vector<std::string> target_names() const;
+  /// Bytes of one sample of `extent`.
+  std::int64_t sample_bytes() const;
+};
+
+}  // namespace trib::pipeline

@@ -1,0 +1,92 @@
+#include "pipeline/stages/image_set.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "ops/base/error.h"
+#include "ops/base/random.h"
+
+namespace trib::pipeline {
+
+std::vector<ParameterSpec> image_set_parameters() {
+  return {
+      param::number("holdout",
+                    "Fraction of the images, drawn by the seed, that is kept for evaluation.")
+          .at_least(0)
+          .below(1)
+          .or_else(0.0),
+      param::choice("order", {"shuffled", "sequential"},
+                    "Whether each epoch takes the images in a new order drawn by the seed.")
+          .or_else("shuffled"),
+      param::choice("on_error", {"fail", "skip"},
+                    "What a damaged image does: end the run, or be left out and listed in the run "
+                    "folder's skipped.jsonl.")
+          .or_else("fail"),
+  };
+}
+
+ImageSetStage::ImageSetStage(const StageContext& context)
+    : SourceStage(context),
+      seed_(context.seed),
+      holdout_(context.parameters.number("holdout")),
+      shuffled_(context.parameters.string("order") == "shuffled"),
+      skips_errors_(context.parameters.string("on_error") == "skip") {}
+
+StreamInfo ImageSetStage::prepare() {
+  source_ = open();
+  const std::int64_t count = source_->size();
+  std::vector<std::int64_t> order(static_cast<std::size_t>(count));
+  std::iota(order.begin(), order.end(), 0);
+  if (holdout_ > 0) order = RandomStream(seed_, "holdout." + node()).permutation(count);
+  const auto held_out =
+      static_cast<std::ptrdiff_t>(std::ceil(holdout_ * static_cast<double>(count)));
+  eval_.assign(order.begin(), order.begin() + held_out);
+  train_.assign(order.begin() + held_out, order.end());
+  std::sort(eval_.begin(), eval_.end());
+  std::sort(train_.begin(), train_.end());
+  if (holdout_ == 0) eval_ = train_;
+  if (train_.empty()) {
+    throw ConfigError(
+        fmt::format("holdout {} keeps all {} images for evaluation", holdout_, count));
+  }
+  StreamInfo info;
+  info.channels = source_->channels();
+  info.grid = source_->grid();
+  info.extent = source_->extent(0);
+  for (std::int64_t i = 0; i < count && info.extents_agree; ++i) {
+    info.extents_agree = source_->extent(i) == info.extent;
+  }
+  return info;
+}
+
+std::int64_t ImageSetStage::image_of(Split split, std::int64_t item) const {
+  return (split == Split::train ? train_ : eval_)[static_cast<std::size_t>(item)];
+}
+
+std::int64_t ImageSetStage::items(Split split) const {
+  return static_cast<std::int64_t>((split == Split::train ? train_ : eval_).size());
+}
+
+io::Extent ImageSetStage::extent(Split split, std::int64_t item) const {
+  return source_->extent(image_of(split, item));
+}
+
+Sample ImageSetStage::read(Split split, const SampleRequest& request) const {
+  io::Image image = source_->read(image_of(split, request.item));
+  Sample sample;
+  sample.x_cyx = std::move(image.data_cyx);
+  sample.provenance = std::move(image.provenance);
+  return sample;
+}
+
+std::string ImageSetStage::describe(Split split, std::int64_t item) const {
+  const io::Provenance provenance = source_->provenance(image_of(split, item));
+  const io::Window& window = provenance.window;
+  return fmt::format("{}, rows {}..{}, columns {}..{}", provenance.file, window.y,
+                     window.y + window.height - 1, window.x, window.x + window.width - 1);
+}
+
+}  // namespace trib::pipeline

@@ -1,0 +1,44 @@
+// What all stages that read sets of images have in common.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "io/image_source.h"
+#include "pipeline/stage/stage.h"
+
+namespace trib::pipeline {
+
+/// Declarations of `holdout`, `order` and `on_error`.
+std::vector<ParameterSpec> image_set_parameters();
+
+/// A source stage over an io::ImageSource: items are its images. A fraction `holdout` of the
+/// images, drawn by the seed, is kept for evaluation.
+class ImageSetStage : public SourceStage {
+ public:
+  explicit ImageSetStage(const StageContext& context);
+
+  StreamInfo prepare() override;
+  std::int64_t items(Split split) const override;
+  io::Extent extent(Split split, std::int64_t item) const override;
+  bool shuffled() const override { return shuffled_; }
+  bool holds_out() const override { return holdout_ > 0; }
+  bool skips_errors() const override { return skips_errors_; }
+  Sample read(Split split, const SampleRequest& request) const override;
+  std::string describe(Split split, std::int64_t item) const override;
+
+ protected:
+  virtual std::unique_ptr<io::ImageSource> open() const = 0;
+
+ private:
+  std::int64_t image_of(Split split, std::int64_t item) const;
+
+  std::uint64_t seed_;
+  double holdout_;
+  bool shuffled_;
+  bool skips_errors_;
+  std::unique_ptr<io::ImageSource> source_;
+  std::vector<std::int64_t> train_, eval_;
+};
+
+}  // namespace trib::pipeline

@@ -1,0 +1,242 @@
+// The stages that build a model: each adds one layer.
+
+#include <fmt/format.h>
+
+#include "model/model.h"
+#include "ops/base/error.h"
+#include "pipeline/stage/registry.h"
+#include "pipeline/stages/builtin.h"
+
+namespace trib::pipeline {
+namespace {
+
+/// The model an edge carries; needs the edge to carry one.
+model::Model& model_of(const StreamInfo& input) {
+  if (input.kind != StreamKind::steps) {
+    throw ConfigError(
+        fmt::format("needs a model, but its input delivers {}; begin the model with "
+                    "'model.tokenize'",
+                    name_of(input.kind)));
+  }
+  return *input.model;
+}
+
+/// A model stage that is no more than its options.
+template <class Options>
+class LayerStage : public ModelStage {
+ public:
+  using AddLayer = void (*)(model::Model&, const StreamInfo&, Options);
+  LayerStage(const StageContext& context, Options options, AddLayer add)
+      : ModelStage(context), options_(std::move(options)), add_(add) {}
+
+  StreamInfo prepare(const StreamInfo& input) override {
+    add_(model_of(input), input, options_);
+    return input;
+  }
+
+ private:
+  Options options_;
+  AddLayer add_;
+};
+
+// --- model.tokenize ------------------------------------------------------------------------------
+
+StageDeclaration tokenize_declaration() {
+  StageDeclaration d;
+  d.type = "model.tokenize";
+  d.summary = "Turn each channel's patches into tokens, with weights of each channel's own.";
+  d.parameters = {
+      param::integer("patch", "Side of a square patch; it must divide the image.")
+          .unit_is("pixels")
+          .at_least(1)
+          .or_else(4),
+      param::integer("dim", "Length of a token.").at_least(1).or_else(128),
+  };
+  return d;
+}
+
+/// Begins the model: batches in, steps out.
+class Tokenize : public ModelStage {
+ public:
+  explicit Tokenize(const StageContext& context)
+      : ModelStage(context),
+        options_{context.parameters.integer("patch"), context.parameters.integer("dim")} {}
+
+  StreamInfo prepare(const StreamInfo& input) override {
+    if (input.kind != StreamKind::batches) {
+      throw ConfigError(fmt::format(
+          "needs batches, but its input delivers {}; put 'batch' before it", name_of(input.kind)));
+    }
+    model::InputSpec spec;
+    spec.channels = input.channel_names();
+    spec.height = input.extent.height;
+    spec.width = input.extent.width;
+    spec.targets = input.target_names();
+    if (input.grid != nullptr) spec.latitudes = input.grid->latitudes;
+    StreamInfo info = input;
+    info.kind = StreamKind::steps;
+    info.model = std::make_shared<model::Model>(std::move(spec));
+    info.model->add_tokenizer(options_);
+    return info;
+  }
+
+ private:
+  model::TokenizerOptions options_;
+};
+
+// --- model.aggregate -----------------------------------------------------------------------------
+
+StageDeclaration aggregate_declaration() {
+  StageDeclaration d;
+  d.type = "model.aggregate";
+  d.summary = "Merge the tokens of all channels at a position into one.";
+  d.parameters = {
+      param::choice("kind", {"cross_attention", "linear"},
+                    "Cross-attention of one learned query with the channels, or a learned weighted "
+                    "sum.")
+          .or_else("cross_attention"),
+      param::integer("heads", "Heads of the cross-attention; they must divide the dim.")
+          .at_least(1)
+          .or_else(4),
+  };
+  return d;
+}
+
+std::unique_ptr<Stage> make_aggregate(const StageContext& context) {
+  model::AggregationOptions options;
+  options.kind = context.parameters.string("kind") == "linear"
+                     ? model::AggregationKind::linear
+                     : model::AggregationKind::cross_attention;
+  options.heads = context.parameters.integer("heads");
+  return std::make_unique<LayerStage<model::AggregationOptions>>(
+      context, options, [](model::Model& m, const StreamInfo&, model::AggregationOptions o) {
+        m.add_aggregation(o);
+      });
+}
+
+// --- model.encoder -------------------------------------------------------------------------------
+
+StageDeclaration encoder_declaration() {
+  StageDeclaration d;
+  d.type = "model.encoder";
+  d.summary = "Add the position embedding and run pre-norm transformer blocks over the tokens.";
+  d.parameters = {
+      param::integer("depth", "Number of blocks.").at_least(0).or_else(6),
+      param::integer("heads", "Attention heads; they must divide the dim.").at_least(1).or_else(4),
+      param::number("mlp_ratio", "Width of a block's MLP as a multiple of the dim.")
+          .above(0)
+          .or_else(4.0),
+      param::boolean("lead_time",
+                     "Add an embedding of the lead time; if left out, where the data has targets."),
+  };
+  return d;
+}
+
+std::unique_ptr<Stage> make_encoder(const StageContext& context) {
+  const ParameterValues& p = context.parameters;
+  struct Options {
+    model::EncoderOptions encoder;
+    bool lead_time_given;
+  };
+  Options options;
+  options.encoder.depth = p.integer("depth");
+  options.encoder.heads = p.integer("heads");
+  options.encoder.mlp_ratio = p.number("mlp_ratio");
+  options.lead_time_given = p.has("lead_time");
+  if (options.lead_time_given) options.encoder.lead_time = p.boolean("lead_time");
+  return std::make_unique<LayerStage<Options>>(
+      context, options, [](model::Model& m, const StreamInfo& input, Options o) {
+        if (!o.lead_time_given) o.encoder.lead_time = !input.targets.empty();
+        m.add_encoder(o.encoder);
+      });
+}
+
+// --- model.mae_head ------------------------------------------------------------------------------
+
+StageDeclaration mae_head_declaration() {
+  StageDeclaration d;
+  d.type = "model.mae_head";
+  d.summary =
+      "Masked autoencoder: hide patches from the encoder, reconstruct their pixels in all "
+      "channels, "
+      "and give the error as the loss.";
+  d.parameters = {
+      param::number("mask_ratio", "Fraction of the patches that is hidden.")
+          .above(0)
+          .below(1)
+          .or_else(0.75),
+      param::integer("dim", "Length of the decoder's tokens.").at_least(1).or_else(64),
+      param::integer("depth", "Number of decoder blocks.").at_least(0).or_else(2),
+      param::integer("heads", "Attention heads of the decoder; they must divide its dim.")
+          .at_least(1)
+          .or_else(4),
+      param::number("mlp_ratio", "Width of a block's MLP as a multiple of the dim.")
+          .above(0)
+          .or_else(4.0),
+      param::boolean("norm_pix", "Reconstruct patches brought to mean 0 and variance 1.")
+          .or_else(false),
+  };
+  return d;
+}
+
+std::unique_ptr<Stage> make_mae_head(const StageContext& context) {
+  const ParameterValues& p = context.parameters;
+  model::MaeHeadOptions options;
+  options.mask_ratio = p.number("mask_ratio");
+  options.dim = p.integer("dim");
+  options.depth = p.integer("depth");
+  options.heads = p.integer("heads");
+  options.mlp_ratio = p.number("mlp_ratio");
+  options.norm_pix = p.boolean("norm_pix");
+  return std::make_unique<LayerStage<model::MaeHeadOptions>>(
+      context, options,
+      [](model::Model& m, const StreamInfo&, model::MaeHeadOptions o) { m.add_mae_head(o); });
+}
+
+// --- model.forecast_head -------------------------------------------------------------------------
+
+StageDeclaration forecast_head_declaration() {
+  StageDeclaration d;
+  d.type = "model.forecast_head";
+  d.summary = "Predict fields at the lead time, with the latitude-weighted squared error as loss.";
+  d.parameters = {
+      param::strings("variables", "Targets to predict; all if left out."),
+      param::integer("depth", "Hidden layers before the prediction.").at_least(0).or_else(2),
+      param::boolean("latitude_weighted", "Weigh rows by the cosine of their latitude.")
+          .or_else(true),
+      param::boolean("residual",
+                     "Predict the change from the input's field of the same name rather than the "
+                     "field itself.")
+          .or_else(false),
+  };
+  return d;
+}
+
+std::unique_ptr<Stage> make_forecast_head(const StageContext& context) {
+  const ParameterValues& p = context.parameters;
+  model::ForecastHeadOptions options;
+  if (p.has("variables")) options.variables = p.strings("variables");
+  options.depth = p.integer("depth");
+  options.latitude_weighted = p.boolean("latitude_weighted");
+  options.residual = p.boolean("residual");
+  return std::make_unique<LayerStage<model::ForecastHeadOptions>>(
+      context, options, [](model::Model& m, const StreamInfo& input, model::ForecastHeadOptions o) {
+        if (input.targets.empty()) {
+          throw ConfigError("needs targets; set 'lead' on read.netcdf");
+        }
+        m.add_forecast_head(o);
+      });
+}
+
+}  // namespace
+
+void register_model_stages(Registry& registry) {
+  registry.add(tokenize_declaration(),
+               [](const StageContext& context) { return std::make_unique<Tokenize>(context); });
+  registry.add(aggregate_declaration(), make_aggregate);
+  registry.add(encoder_declaration(), make_encoder);
+  registry.add(mae_head_declaration(), make_mae_head);
+  registry.add(forecast_head_declaration(), make_forecast_head);
+}
+
+}  // namespace trib::pipeline

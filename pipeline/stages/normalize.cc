@@ -1,0 +1,178 @@
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <span>
+
+#include <fmt/format.h>
+
+#include "ops/base/error.h"
+#include "ops/comm/communicator.h"
+#include "pipeline/stage/registry.h"
+#include "pipeline/stages/builtin.h"
+#include "pipeline/stages/statistics_file.h"
+
+namespace trib::pipeline {
+namespace {
+
+StageDeclaration declaration() {
+  StageDeclaration d;
+  d.type = "normalize";
+  d.summary = "Bring each channel to mean 0 and standard deviation 1.";
+  d.parameters = {
+      param::string("stats",
+                    "'auto' measures the first training samples before the run and writes "
+                    "statistics/NODE.json into the run folder; anything else is the path of such a "
+                    "file.")
+          .or_else("auto"),
+      param::integer("samples", "Samples that 'auto' measures, over all ranks.")
+          .at_least(1)
+          .or_else(256),
+  };
+  return d;
+}
+
+/// Count, mean and sum of squared deviations of the finite values of one channel of one sample, as
+/// they travel between ranks.
+struct Moments {
+  double count = 0, mean = 0, m2 = 0;
+
+  // Chan, Golub & LeVeque (1983).
+  void merge(const Moments& other) {
+    if (other.count == 0) return;
+    const double total = count + other.count;
+    const double delta = other.mean - mean;
+    mean += delta * other.count / total;
+    m2 += other.m2 + delta * delta * count * other.count / total;
+    count = total;
+  }
+};
+static_assert(sizeof(Moments) == 3 * sizeof(double));
+
+Moments moments_of(const float* values, std::int64_t count) {
+  Moments moments;
+  for (std::int64_t i = 0; i < count; ++i) {
+    if (!std::isfinite(values[i])) continue;
+    moments.count += 1;
+    const double delta = values[i] - moments.mean;
+    moments.mean += delta / moments.count;
+    moments.m2 += delta * (values[i] - moments.mean);
+  }
+  return moments;
+}
+
+class Normalize : public TransformStage {
+ public:
+  explicit Normalize(const StageContext& context)
+      : TransformStage(context),
+        path_(context.parameters.string("stats")),
+        samples_(context.parameters.integer("samples")) {}
+
+  StreamInfo prepare(const StreamInfo& input) override {
+    num_channels_ = static_cast<std::int64_t>(input.channels.size());
+    statistics_->channels = input.channel_names();
+    // A target of the same name is the same field; others have statistics of their own.
+    for (const std::string& target : input.target_names()) {
+      auto& names = statistics_->channels;
+      auto at = std::find(names.begin(), names.end(), target);
+      if (at == names.end()) at = names.insert(names.end(), target);
+      target_index_.push_back(at - names.begin());
+    }
+    if (path_ != "auto") *statistics_ = read_statistics(path_, statistics_->channels);
+    StreamInfo info = input;
+    info.statistics = statistics_;
+    for (auto* list : {&info.channels, &info.targets}) {
+      for (io::Channel& channel : *list) channel.units = "1";
+    }
+    return info;
+  }
+
+  void measure(const SampleFeed& feed, ops::Communicator& communicator,
+               const std::string& run_folder) override {
+    if (path_ == "auto") {
+      *statistics_ = measured(feed, communicator);
+    }
+    if (communicator.rank() != 0) return;
+    const std::string folder = run_folder + "/statistics";
+    std::filesystem::create_directories(folder);
+    write_statistics(fmt::format("{}/{}.json", folder, node()), *statistics_);
+  }
+
+  void apply(Sample input, Split /*split*/, std::span<const SampleRequest> /*requests*/,
+             std::vector<Sample>& output) const override {
+    input.x_cyx = scaled(std::move(input.x_cyx), {});
+    if (input.target_vyx.numel() > 0)
+      input.target_vyx = scaled(std::move(input.target_vyx), target_index_);
+    output.push_back(std::move(input));
+  }
+
+ private:
+  // Every sample has a slot of its own, filled by the rank that reads it: the sum over the ranks is
+  // then a gather, and merging slots in order gives the same bits on any number of ranks.
+  ChannelStatistics measured(const SampleFeed& feed, ops::Communicator& communicator) const {
+    const auto names = static_cast<std::int64_t>(statistics_->channels.size());
+    std::vector<Moments> slots(static_cast<std::size_t>(samples_ * names));
+    feed(samples_, [&](std::int64_t index, const Sample& sample) {
+      Moments* slot = slots.data() + index * names;
+      const std::int64_t pixels = sample.x_cyx.dim(1) * sample.x_cyx.dim(2);
+      for (std::int64_t c = 0; c < num_channels_; ++c) {
+        slot[c] = moments_of(sample.x_cyx.data<float>() + c * pixels, pixels);
+      }
+      for (std::size_t v = 0; v < target_index_.size(); ++v) {
+        if (target_index_[v] < num_channels_) continue;
+        slot[target_index_[v]] = moments_of(
+            sample.target_vyx.data<float>() + static_cast<std::int64_t>(v) * pixels, pixels);
+      }
+    });
+    communicator
+        .all_reduce_sum(ops::MeshAxis::data,
+                        std::span<double>(&slots.front().count, slots.size() * 3))
+        .wait();
+    ChannelStatistics statistics;
+    statistics.channels = statistics_->channels;
+    for (std::int64_t c = 0; c < names; ++c) {
+      Moments all;
+      for (std::int64_t s = 0; s < samples_; ++s) {
+        all.merge(slots[static_cast<std::size_t>(s * names + c)]);
+      }
+      if (all.count == 0) {
+        throw DataError(fmt::format("channel '{}' has no value in the {} samples measured",
+                                    statistics.channels[static_cast<std::size_t>(c)], samples_));
+      }
+      statistics.mean.push_back(all.mean);
+      statistics.std.push_back(std::sqrt(all.m2 / all.count));
+    }
+    return statistics;
+  }
+
+  // `index` gives the statistics of each channel; empty: in order.
+  Tensor scaled(Tensor image, const std::vector<std::int64_t>& index) const {
+    if (!image.is_unique()) image = image.clone(MemoryKind::ingest);
+    const std::int64_t pixels = image.dim(1) * image.dim(2);
+    for (std::int64_t c = 0; c < image.dim(0); ++c) {
+      const auto s =
+          static_cast<std::size_t>(index.empty() ? c : index[static_cast<std::size_t>(c)]);
+      // A constant channel becomes zero.
+      const auto mean = static_cast<float>(statistics_->mean[s]);
+      const auto scale =
+          static_cast<float>(statistics_->std[s] > 0 ? 1 / statistics_->std[s] : 1.0);
+      float* values = image.data<float>() + c * pixels;
+      for (std::int64_t i = 0; i < pixels; ++i) values[i] = (values[i] - mean) * scale;
+    }
+    return image;
+  }
+
+  std::string path_;
+  std::int64_t samples_;
+  std::int64_t num_channels_ = 0;
+  std::vector<std::int64_t> target_index_;
+  std::shared_ptr<ChannelStatistics> statistics_ = std::make_shared<ChannelStatistics>();
+};
+
+}  // namespace
+
+void register_normalize(Registry& registry) {
+  registry.add(declaration(),
+               [](const StageContext& context) { return std::make_unique<Normalize>(context); });
+}
+
+}  // namespace trib::pipeline

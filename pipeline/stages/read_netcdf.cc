@@ -1,0 +1,203 @@
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "io/grid_source.h"
+#include "ops/base/error.h"
+#include "pipeline/stage/registry.h"
+#include "pipeline/stages/builtin.h"
+
+namespace trib::pipeline {
+namespace {
+
+StageDeclaration declaration() {
+  StageDeclaration d;
+  d.type = "read.netcdf";
+  d.summary =
+      "Read fields on a latitude-longitude grid from NetCDF files, alone or with the field to "
+      "forecast.";
+  d.inputs = StageDeclaration::Inputs::none;
+  d.parameters = {
+      param::strings("files",
+                     "Files or patterns; files of the same variables are joined in time, others "
+                     "add channels.")
+          .mandatory(),
+      param::strings("channels",
+                     "Fields by name (t2m, z_500), all levels of a variable (z), some (t@500,850) "
+                     "or a level of all (*_850); all if left out."),
+      param::string("times",
+                    "Inclusive range of dates, such as 2019-03-01..2019-03-20; all if left "
+                    "empty.")
+          .or_else("\"\""),
+      param::integer("time_stride", "Take every n-th time.").at_least(1).or_else(1),
+      param::strings("lead",
+                     "Lead times of a forecast, such as 6h or [6h, 24h]: each sample then carries "
+                     "the fields this much later as its target."),
+      param::strings("targets",
+                     "Fields to forecast, named like channels; the channels if left out."),
+      param::number("holdout", "Fraction of the times, the last ones, kept for evaluation.")
+          .at_least(0)
+          .below(1)
+          .or_else(0.0),
+      param::boolean("allow_empty_fields", "Accept fields in which every value is missing.")
+          .or_else(false),
+      param::choice("order", {"shuffled", "sequential"},
+                    "Whether each epoch takes the times in a new order drawn by the seed.")
+          .or_else("shuffled"),
+      param::choice("on_error", {"fail", "skip"},
+                    "What a damaged field does: end the run, or be left out and listed in the run "
+                    "folder's skipped.jsonl.")
+          .or_else("fail"),
+  };
+  return d;
+}
+
+double lead_hours(const std::string& text) {
+  return parameters_from_text({param::duration("lead", "Lead time.").above(0)},
+                              fmt::format("{{lead: {}}}", text))
+      .duration_hours("lead");
+}
+
+/// Items are images, or pairs of an image and the one a lead time later.
+class ReadNetcdf : public SourceStage {
+ public:
+  explicit ReadNetcdf(const StageContext& context)
+      : SourceStage(context),
+        holdout_(context.parameters.number("holdout")),
+        shuffled_(context.parameters.string("order") == "shuffled"),
+        skips_errors_(context.parameters.string("on_error") == "skip") {
+    const ParameterValues& p = context.parameters;
+    options_.files = p.strings("files");
+    if (p.has("channels")) options_.channels = p.strings("channels");
+    options_.times = p.string("times");
+    options_.time_stride = p.integer("time_stride");
+    options_.allow_empty_fields = p.boolean("allow_empty_fields");
+    if (p.has("lead")) {
+      for (const std::string& text : p.strings("lead")) leads_.push_back(lead_hours(text));
+    }
+    target_options_ = options_;
+    if (p.has("targets")) {
+      if (leads_.empty()) throw ConfigError("targets: need a lead time; set 'lead'");
+      target_options_.channels = p.strings("targets");
+    }
+  }
+
+  StreamInfo prepare() override {
+    source_ = io::open_grid(options_);
+    StreamInfo info;
+    info.channels = source_->channels();
+    info.grid = source_->grid();
+    info.extent = source_->extent(0);
+    if (!leads_.empty()) {
+      target_source_ = io::open_grid(target_options_);
+      info.targets = target_source_->channels();
+    }
+    make_items();
+    return info;
+  }
+
+  std::int64_t items(Split split) const override {
+    return static_cast<std::int64_t>(list(split).size());
+  }
+  io::Extent extent(Split /*split*/, std::int64_t /*item*/) const override {
+    return source_->extent(0);
+  }
+  bool shuffled() const override { return shuffled_; }
+  bool holds_out() const override { return holdout_ > 0; }
+  bool skips_errors() const override { return skips_errors_; }
+
+  Sample read(Split split, const SampleRequest& request) const override {
+    const Item& item = list(split)[static_cast<std::size_t>(request.item)];
+    io::Image image = source_->read(item.image);
+    Sample sample;
+    sample.x_cyx = std::move(image.data_cyx);
+    sample.provenance = std::move(image.provenance);
+    if (item.target >= 0) {
+      sample.target_vyx = target_source_->read(item.target).data_cyx;
+      sample.lead_hours = static_cast<float>(item.lead_hours);
+    }
+    return sample;
+  }
+
+  std::string describe(Split split, std::int64_t item) const override {
+    const Item& at = list(split)[static_cast<std::size_t>(item)];
+    const io::Provenance provenance = source_->provenance(at.image);
+    return fmt::format("{}, time {} of {}", provenance.file, at.image, source_->size());
+  }
+
+ private:
+  struct Item {
+    std::int64_t image = 0;
+    std::int64_t target = -1;
+    double lead_hours = 0;
+  };
+
+  const std::vector<Item>& list(Split split) const {
+    return split == Split::train ? train_ : eval_;
+  }
+
+  // The image of the same member `hours` later, -1 if the series has none.
+  std::int64_t later(std::int64_t image, double hours) const {
+    const std::vector<double>& times = source_->times();
+    const std::int64_t per_member = source_->size() / source_->num_members();
+    const std::int64_t first = image / per_member * per_member;
+    const double wanted = times[static_cast<std::size_t>(image)] + hours * 3600;
+    const auto begin = times.begin() + first;
+    const auto end = begin + per_member;
+    const auto at = std::lower_bound(begin, end, wanted - 0.5);
+    return at == end || *at > wanted + 0.5 ? -1 : at - times.begin();
+  }
+
+  // Evaluation takes the last part of the period. A training pair must end before it begins, so
+  // that no field of the evaluation is seen in training.
+  void make_items() {
+    const std::vector<double>& times = source_->times();
+    const std::int64_t per_member = source_->size() / source_->num_members();
+    const auto held_out =
+        static_cast<std::int64_t>(std::ceil(holdout_ * static_cast<double>(per_member)));
+    const std::int64_t split_at = per_member - held_out;
+    train_.clear();
+    eval_.clear();
+    for (std::int64_t image = 0; image < source_->size(); ++image) {
+      const bool late = image % per_member >= split_at;
+      if (leads_.empty()) {
+        (late ? eval_ : train_).push_back({image, -1, 0});
+        continue;
+      }
+      for (const double lead : leads_) {
+        const std::int64_t target = later(image, lead);
+        if (target < 0) continue;
+        if (late) {
+          eval_.push_back({image, target, lead});
+        } else if (target % per_member < split_at) {
+          train_.push_back({image, target, lead});
+        }
+      }
+    }
+    if (holdout_ == 0) eval_ = train_;
+    if (!leads_.empty() && (train_.empty() || eval_.empty())) {
+      throw DataError(fmt::format(
+          "no two of the {} times lie a lead time of {} h apart{}; the first are {} h apart",
+          per_member, fmt::join(leads_, " h, "),
+          holdout_ > 0 ? " outside or inside the holdout" : "",
+          times.size() > 1 ? (times[1] - times[0]) / 3600 : 0.0));
+    }
+  }
+
+  io::GridOptions options_, target_options_;
+  std::vector<double> leads_;  // hours
+  double holdout_;
+  bool shuffled_, skips_errors_;
+  std::unique_ptr<io::GridSource> source_, target_source_;
+  std::vector<Item> train_, eval_;
+};
+
+}  // namespace
+
+void register_read_netcdf(Registry& registry) {
+  registry.add(declaration(),
+               [](const StageContext& context) { return std::make_unique<ReadNetcdf>(context); });
+}
+
+}  // namespace trib::pipeline

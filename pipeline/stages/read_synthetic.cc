@@ -1,0 +1,140 @@
+#include <chrono>
+#include <cmath>
+#include <numbers>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "ops/base/error.h"
+#include "ops/base/random.h"
+#include "pipeline/stage/registry.h"
+#include "pipeline/stages/builtin.h"
+
+namespace trib::pipeline {
+namespace {
+
+StageDeclaration declaration() {
+  StageDeclaration d;
+  d.type = "read.synthetic";
+  d.summary =
+      "Make images of a few random waves in memory, to stress-test a graph without files and with "
+      "reads as slow as wanted.";
+  d.inputs = StageDeclaration::Inputs::none;
+  d.parameters = {
+      param::integer("channels", "Number of channels, named c000, c001, ...")
+          .at_least(1)
+          .or_else(8),
+      param::size("size", "Height and width of the images.")
+          .unit_is("pixels")
+          .at_least(1)
+          .or_else("[32, 32]"),
+      param::integer("items", "Number of images.").at_least(1).or_else(1000),
+      param::duration("delay", "How long each read blocks.").at_least(0).or_else("0s"),
+      param::integer("fail_at",
+                     "Image that cannot be read, to see how a graph takes it; -1 for none.")
+          .at_least(-1)
+          .or_else(-1),
+      param::number("holdout", "Fraction of the images, the last ones, kept for evaluation.")
+          .at_least(0)
+          .below(1)
+          .or_else(0.0),
+      param::choice("order", {"shuffled", "sequential"},
+                    "Whether each epoch takes the images in a new order drawn by the seed.")
+          .or_else("shuffled"),
+      param::choice("on_error", {"fail", "skip"}, "What the image of 'fail_at' does.")
+          .or_else("fail"),
+  };
+  return d;
+}
+
+class ReadSynthetic : public SourceStage {
+ public:
+  explicit ReadSynthetic(const StageContext& context)
+      : SourceStage(context),
+        random_(context.seed, "synthetic." + context.node),
+        channels_(context.parameters.integer("channels")),
+        extent_{context.parameters.size("size")[0], context.parameters.size("size")[1]},
+        fail_at_(context.parameters.integer("fail_at")),
+        delay_(context.parameters.duration_seconds("delay")),
+        shuffled_(context.parameters.string("order") == "shuffled"),
+        skips_errors_(context.parameters.string("on_error") == "skip") {
+    const std::int64_t items = context.parameters.integer("items");
+    const double holdout = context.parameters.number("holdout");
+    eval_items_ = static_cast<std::int64_t>(std::ceil(holdout * static_cast<double>(items)));
+    train_items_ = items - eval_items_;
+  }
+
+  StreamInfo prepare() override {
+    StreamInfo info;
+    for (std::int64_t c = 0; c < channels_; ++c)
+      info.channels.push_back({fmt::format("c{:03}", c), ""});
+    info.extent = extent_;
+    return info;
+  }
+  std::int64_t items(Split split) const override {
+    return split == Split::train || eval_items_ == 0 ? train_items_ : eval_items_;
+  }
+  io::Extent extent(Split /*split*/, std::int64_t /*item*/) const override { return extent_; }
+  bool shuffled() const override { return shuffled_; }
+  bool holds_out() const override { return eval_items_ > 0; }
+  bool skips_errors() const override { return skips_errors_; }
+  std::string describe(Split split, std::int64_t item) const override {
+    return fmt::format("synthetic image {}", image_of(split, item));
+  }
+
+  Sample read(Split split, const SampleRequest& request) const override {
+    const std::int64_t image = image_of(split, request.item);
+    if (delay_ > 0) std::this_thread::sleep_for(std::chrono::duration<double>(delay_));
+    if (image == fail_at_) throw DataError(fmt::format("synthetic image {} is broken", image));
+    Sample sample;
+    sample.provenance.file = fmt::format("synthetic:{}", image);
+    sample.provenance.window = {0, 0, extent_.height, extent_.width};
+    sample.x_cyx =
+        Tensor::empty({channels_, extent_.height, extent_.width}, DType::f32, MemoryKind::ingest);
+    fill(sample.x_cyx.data<float>(), random_.substream(static_cast<std::uint64_t>(image)));
+    return sample;
+  }
+
+ private:
+  std::int64_t image_of(Split split, std::int64_t item) const {
+    return split == Split::eval && eval_items_ > 0 ? train_items_ + item : item;
+  }
+
+  // One plane wave an image; the channels see it with phases and amplitudes that change smoothly,
+  // so that one channel tells of the others.
+  void fill(float* x_cyx, const RandomStream& random) const {
+    constexpr double kTurn = 2 * std::numbers::pi;
+    const double waves_y = 1 + 2 * random.uniform(0);
+    const double waves_x = 1 + 2 * random.uniform(1);
+    const double phase = kTurn * random.uniform(2);
+    for (std::int64_t c = 0; c < channels_; ++c) {
+      const double tone = static_cast<double>(c) / static_cast<double>(channels_);
+      for (std::int64_t y = 0; y < extent_.height; ++y) {
+        const double fy = static_cast<double>(y) / static_cast<double>(extent_.height);
+        for (std::int64_t x = 0; x < extent_.width; ++x) {
+          const double fx = static_cast<double>(x) / static_cast<double>(extent_.width);
+          *x_cyx++ = static_cast<float>(
+              (0.5 + tone) * std::sin(kTurn * (waves_y * fy + waves_x * fx + tone) + phase));
+        }
+      }
+    }
+  }
+
+  RandomStream random_;
+  std::int64_t channels_;
+  io::Extent extent_;
+  std::int64_t fail_at_;
+  double delay_;
+  bool shuffled_, skips_errors_;
+  std::int64_t train_items_, eval_items_;
+};
+
+}  // namespace
+
+void register_read_synthetic(Registry& registry) {
+  registry.add(declaration(), [](const StageContext& context) {
+    return std::make_unique<ReadSynthetic>(context);
+  });
+}
+
+}  // namespace trib::pipeline

@@ -1,0 +1,104 @@
+#include <fmt/format.h>
+
+#include "model/model.h"
+#include "ops/base/error.h"
+#include "pipeline/stage/registry.h"
+#include "pipeline/stages/builtin.h"
+
+namespace trib::pipeline {
+namespace {
+
+StageDeclaration declaration() {
+  StageDeclaration d;
+  d.type = "train";
+  d.summary = "Train the model: backward pass, reduction over the ranks, update of the weights.";
+  d.parameters = {
+      param::integer("steps", "Number of updates.").at_least(1).mandatory(),
+      param::choice("optimizer", {"adamw"}, "AdamW with decoupled weight decay.").or_else("adamw"),
+      param::number("lr", "Learning rate after the warm-up.").above(0).or_else(1e-3),
+      param::integer("warmup_steps", "Steps over which the learning rate rises linearly.")
+          .at_least(0)
+          .or_else(0),
+      param::number("start_lr", "Learning rate of the first step of a warm-up.")
+          .at_least(0)
+          .or_else(1e-8),
+      param::number("min_lr", "Learning rate at the end of the half cosine.")
+          .at_least(0)
+          .or_else(1e-8),
+      param::numbers("betas", "Decay rates of AdamW's two moments.")
+          .at_least(0)
+          .below(1)
+          .or_else("[0.9, 0.95]"),
+      param::number("eps", "Term that keeps AdamW's denominator from zero.").above(0).or_else(1e-8),
+      param::number("weight_decay",
+                    "Decay of matrices; biases, norms, embeddings and queries do not decay.")
+          .at_least(0)
+          .or_else(0.05),
+      param::number("clip_norm",
+                    "Largest norm of the gradient; larger ones are scaled down. 0: off.")
+          .at_least(0)
+          .or_else(1.0),
+      param::integer("evaluate_every",
+                     "Steps between evaluations on held-out samples, which also come before the "
+                     "first and after the last step. 0: never.")
+          .at_least(0)
+          .or_else(0),
+      param::integer("evaluate_samples", "Held-out samples of an evaluation, over all ranks.")
+          .at_least(1)
+          .or_else(64),
+  };
+  return d;
+}
+
+class Train : public TrainStage {
+ public:
+  explicit Train(const StageContext& context) : TrainStage(context) {
+    const ParameterValues& p = context.parameters;
+    plan_.node = context.node;
+    plan_.steps = p.integer("steps");
+    plan_.lr = p.number("lr");
+    plan_.warmup_steps = p.integer("warmup_steps");
+    plan_.start_lr = p.number("start_lr");
+    plan_.min_lr = p.number("min_lr");
+    const std::vector<double>& betas = p.numbers("betas");
+    if (betas.size() != 2) {
+      throw ConfigError(fmt::format("betas: expected two numbers, found {}", betas.size()));
+    }
+    plan_.beta1 = betas[0];
+    plan_.beta2 = betas[1];
+    plan_.eps = p.number("eps");
+    plan_.weight_decay = p.number("weight_decay");
+    plan_.clip_norm = p.number("clip_norm");
+    plan_.evaluate_every = p.integer("evaluate_every");
+    plan_.evaluate_samples = p.integer("evaluate_samples");
+    if (plan_.warmup_steps > plan_.steps) {
+      throw ConfigError(
+          fmt::format("warmup_steps {} is more than steps {}", plan_.warmup_steps, plan_.steps));
+    }
+    if (plan_.evaluate_every > 0 && plan_.evaluate_samples % context.data_ranks != 0) {
+      throw ConfigError(
+          fmt::format("evaluate_samples {} cannot be split evenly over {} ranks that "
+                      "share the data",
+                      plan_.evaluate_samples, context.data_ranks));
+    }
+  }
+
+  TrainingPlan prepare(const StreamInfo& input) override {
+    if (!input.model->has_loss()) {
+      throw ConfigError("the model has no loss; end it with a head such as 'model.mae_head'");
+    }
+    return plan_;
+  }
+
+ private:
+  TrainingPlan plan_;
+};
+
+}  // namespace
+
+void register_train(Registry& registry) {
+  registry.add(declaration(),
+               [](const StageContext& context) { return std::make_unique<Train>(context); });
+}
+
+}  // namespace trib::pipeline

@@ -1,0 +1,224 @@
+#include "pipeline/engine/engine.h"
+
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <optional>
+#include <set>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ops/base/error.h"
+#include "pipeline/stages/builtin.h"
+
+namespace trib::pipeline {
+namespace {
+
+using testing::HasSubstr;
+
+struct Collected {
+  std::mutex mutex;
+  std::vector<std::vector<std::uint64_t>> positions;  // of each batch
+  std::vector<std::vector<float>> values;
+  std::vector<std::uint64_t> samples;
+};
+
+/// A sink that keeps what arrives.
+class Collect : public SinkStage {
+ public:
+  Collect(const StageContext& context, Collected& collected)
+      : SinkStage(context), collected_(collected), wanted_(context.parameters.integer("count")) {}
+  void prepare(const StreamInfo&, const std::string&) override {}
+  void consume_sample(const Sample& sample) override {
+    collected_.samples.push_back(sample.request.position);
+  }
+  void consume_batch(const Batch& batch) override {
+    std::vector<std::uint64_t> positions;
+    for (const SampleRequest& request : batch.requests) positions.push_back(request.position);
+    collected_.positions.push_back(std::move(positions));
+    const float* x = batch.x_bchw.data<float>();
+    collected_.values.emplace_back(x, x + batch.x_bchw.numel());
+  }
+  bool satisfied() const override {
+    return wanted_ > 0 && static_cast<std::int64_t>(collected_.positions.size()) >= wanted_;
+  }
+
+ private:
+  Collected& collected_;
+  std::int64_t wanted_;
+};
+
+class EngineTest : public testing::Test {
+ protected:
+  struct Result {
+    EngineReport report;
+    std::vector<Ingest::Skipped> skipped;
+    IngestLimits limits;
+  };
+
+  Result run(const std::string& yaml, int io_threads = 2, int compute_threads = 2) {
+    collected_ = std::make_unique<Collected>();
+    Registry registry;
+    register_builtin_stages(registry);
+    StageDeclaration collect;
+    collect.type = "test.collect";
+    collect.summary = "Keep what arrives.";
+    collect.parameters = {param::integer("count", "Batches wanted.").or_else(0)};
+    registry.add(collect, [this](const StageContext& context) {
+      return std::make_unique<Collect>(context, *collected_);
+    });
+    const std::string path = testing::TempDir() + "/engine_test.yaml";
+    std::ofstream(path) << "name: test\nseed: 5\n" << yaml;
+    const GraphDefinition graph = load_graph(path, {}, registry);
+    PlanOptions options;
+    options.seed = graph.seed();
+    options.data_ranks = data_ranks_;
+    options.data_rank = data_rank_;
+    Plan plan(graph, registry, options);
+    Threads threads(compute_threads, io_threads);
+    Ingest ingest(plan, threads);
+    Engine engine(plan, threads, ingest, {});
+    Result result;
+    result.report = engine.run();
+    result.skipped = ingest.skipped();
+    result.limits = plan.ingest();
+    return result;
+  }
+
+  std::unique_ptr<Collected> collected_;
+  int data_ranks_ = 1, data_rank_ = 0;
+};
+
+constexpr const char* kCrops = R"(nodes:
+  images:  {type: read.synthetic, channels: 3, size: [24, 20], items: 30, delay: 1ms}
+  crops:   {type: crop, from: images, size: [8, 8], per_image: 6}
+  batches: {type: batch, from: crops, size: 12, shuffle: 48}
+  end:     {type: test.collect, from: batches, count: 12}
+)";
+
+TEST_F(EngineTest, BatchesDoNotDependOnThreads) {
+  run(kCrops, 1, 1);
+  const auto positions = collected_->positions;
+  const auto values = collected_->values;
+  ASSERT_EQ(positions.size(), 12U);
+  for (std::size_t b = 0; b < positions.size(); ++b) {
+    for (std::size_t i = 0; i < positions[b].size(); ++i) EXPECT_EQ(positions[b][i], b * 12 + i);
+  }
+  for (const int io_threads : {2, 3}) {
+    run(kCrops, io_threads, 2);
+    EXPECT_EQ(collected_->positions, positions);
+    EXPECT_EQ(collected_->values, values);
+  }
+}
+
+TEST_F(EngineTest, RanksTogetherSeeTheBatchesOfOneRank) {
+  run(kCrops);
+  const auto whole = collected_->values;
+  data_ranks_ = 2;
+  std::vector<std::vector<float>> halves[2];
+  for (data_rank_ = 0; data_rank_ < 2; ++data_rank_) {
+    run(kCrops);
+    halves[data_rank_] = collected_->values;
+  }
+  for (std::size_t b = 0; b < whole.size(); ++b) {
+    std::vector<float> both = halves[0][b];
+    both.insert(both.end(), halves[1][b].begin(), halves[1][b].end());
+    EXPECT_EQ(both, whole[b]) << "batch " << b;
+  }
+}
+
+TEST_F(EngineTest, OneEpochWithoutTraining) {
+  const Result result = run(R"(nodes:
+  images: {type: read.synthetic, channels: 1, size: [4, 4], items: 25}
+  end:    {type: test.collect, from: images}
+)");
+  EXPECT_EQ(result.report.samples, 25);
+  EXPECT_EQ(std::set<std::uint64_t>(collected_->samples.begin(), collected_->samples.end()).size(),
+            25U);
+}
+
+TEST_F(EngineTest, SlowSinkIsBoundedByTheBudget) {
+  const std::int64_t live_before = memory_ledger::use(MemoryKind::ingest).live;
+  memory_ledger::reset_peaks();
+  const Result result = run(R"(ingest: {items: 40, bytes: 400kB}
+nodes:
+  images:  {type: read.synthetic, channels: 2, size: [16, 16], items: 600}
+  batches: {type: batch, from: images, size: 4}
+  end:     {type: sink, from: batches, delay: 1ms}
+)");
+  EXPECT_EQ(result.report.samples, 600);
+  EXPECT_LE(result.report.peak_items, 40);
+  EXPECT_GT(result.report.peak_items, 8);
+  const MemoryUse ingest = memory_ledger::use(MemoryKind::ingest);
+  EXPECT_EQ(ingest.live, live_before);
+  EXPECT_LE(ingest.peak - live_before, 400'000);
+}
+
+TEST_F(EngineTest, FailureNamesNodeAndItem) {
+  try {
+    run(R"(nodes:
+  images:  {type: read.synthetic, items: 40, fail_at: 17}
+  batches: {type: batch, from: images, size: 4}
+  end:     {type: sink, from: batches}
+)");
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::data);
+    EXPECT_THAT(error.what(), HasSubstr("node 'images' (synthetic image 17)"));
+  }
+}
+
+TEST_F(EngineTest, SkippedItemsLeaveNoHole) {
+  const Result result = run(R"(nodes:
+  images:  {type: read.synthetic, items: 41, fail_at: 17, on_error: skip, order: sequential}
+  crops:   {type: crop, from: images, size: [8, 8], per_image: 2}
+  batches: {type: batch, from: crops, size: 8}
+  end:     {type: test.collect, from: batches}
+)");
+  EXPECT_EQ(result.report.batches, 10);
+  ASSERT_EQ(result.skipped.size(), 1U);
+  EXPECT_EQ(result.skipped[0].item, "synthetic image 17");
+  EXPECT_EQ(collected_->positions[4], (std::vector<std::uint64_t>{32, 33, 36, 37, 38, 39, 40, 41}));
+}
+
+TEST_F(EngineTest, NothingLeftToSkipToIsAnError) {
+  EXPECT_THROW(run(R"(nodes:
+  images:  {type: read.synthetic, items: 1, fail_at: 0, on_error: skip}
+  end:     {type: sink, from: images}
+)"),
+               Error);
+}
+
+TEST_F(EngineTest, SeveralSourcesAndSeveralUsers) {
+  const Result result = run(R"(nodes:
+  a:       {type: read.synthetic, channels: 2, size: [8, 8], items: 20}
+  b:       {type: read.synthetic, channels: 2, size: [16, 16], items: 10}
+  pieces:  {type: crop, from: b, size: [8, 8], mode: grid}
+  batches: {type: batch, from: [a, pieces], size: 6, shuffle: 30}
+  count:   {type: sink, from: a}
+  end:     {type: test.collect, from: batches}
+)");
+  EXPECT_EQ(result.report.samples, 60);
+  std::set<std::uint64_t> seen;
+  for (const auto& batch : collected_->positions) seen.insert(batch.begin(), batch.end());
+  EXPECT_EQ(seen.size(), 60U);
+}
+
+TEST_F(EngineTest, BudgetTooSmallForABatchIsFoundBeforeTheRun) {
+  try {
+    run(R"(ingest: {items: 20}
+nodes:
+  images:  {type: read.synthetic, items: 100}
+  batches: {type: batch, from: images, size: 8, shuffle: 64}
+  end:     {type: sink, from: batches}
+)");
+    FAIL();
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("ingest.items is 20, but shuffle and batch need at least"));
+  }
+}
+
+}  // namespace
+}  // namespace trib::pipeline
