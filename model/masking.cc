@@ -18,8 +18,7 @@ Masking draw_masks(std::uint64_t seed, const std::vector<std::uint64_t>& sample_
   std::vector<float> noise(count);
   std::vector<std::int32_t> shuffled(count);
 
-  Masking masking;
-  masking.num_visible = num_visible;
+  Masking masking{.num_visible = num_visible};
   masking.visible.reserve(sample_keys.size() * static_cast<std::size_t>(num_visible));
   masking.ids_restore.resize(sample_keys.size() * count);
   for (std::size_t b = 0; b < sample_keys.size(); ++b) {

@@ -49,8 +49,8 @@ class Layer {
 struct InputSpec {
   std::vector<std::string> channels;
   std::int64_t height = 0, width = 0;
-  std::vector<std::string> targets;  ///< names of the target variables, empty if none
-  std::vector<double> latitudes;     ///< of the rows, in degrees; empty if unknown
+  std::vector<std::string> targets = {};  ///< names of the target variables, empty if none
+  std::vector<double> latitudes = {};     ///< of the rows, in degrees; empty if unknown
   /// Place of a name among the channels, -1 if it is none of them.
   std::int64_t find_channel(std::string_view name) const;
 };
@@ -84,9 +84,9 @@ struct MaeHeadOptions {
 };
 
 struct ForecastHeadOptions {
-  std::int64_t depth = 2;              ///< hidden Linear + GELU pairs before the last Linear
-  std::vector<std::string> variables;  ///< subset of the targets; empty: all
-  bool latitude_weighted = true;       ///< weigh rows by cos(latitude), where latitudes are known
+  std::int64_t depth = 2;                   ///< hidden Linear + GELU pairs before the last Linear
+  std::vector<std::string> variables = {};  ///< subset of the targets; empty: all
+  bool latitude_weighted = true;  ///< weigh rows by cos(latitude), where latitudes are known
   /// Predict the change: the prediction is the input channel of the variable's name plus the
   /// output. An untrained model is then close to persistence. Needs the variable among the
   /// channels, normalised alike.

@@ -27,9 +27,9 @@ struct StepInput {
 
 /// Which tokens the encoder sees (masked autoencoders). Empty: all of them.
 struct Masking {
-  std::int64_t num_visible = 0;           ///< per sample
-  std::vector<std::int32_t> visible;      ///< [B * num_visible] token numbers, as shuffled
-  std::vector<std::int32_t> ids_restore;  ///< [B * N] as in MAE
+  std::int64_t num_visible = 0;                ///< per sample
+  std::vector<std::int32_t> visible = {};      ///< [B * num_visible] token numbers, as shuffled
+  std::vector<std::int32_t> ids_restore = {};  ///< [B * N] as in MAE
   bool active() const { return !visible.empty(); }
   /// The numbers of the visible tokens, null if all are.
   const std::int32_t* visible_or_null() const { return active() ? visible.data() : nullptr; }

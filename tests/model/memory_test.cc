@@ -1,0 +1,79 @@
+// The predictions of memory and arithmetic against what a step takes.
+#include <cstdint>
+
+#include <gtest/gtest.h>
+
+#include "ops/kernels/gemm.h"
+#include "tests/model/model_testing.h"
+
+namespace trib::model {
+namespace {
+
+using test::Head;
+using test::SmallModelOptions;
+
+std::int64_t peak_of(const Model& model, std::int64_t batch, bool training) {
+  Parameters parameters(model.table());
+  test::fill_parameters(parameters);
+  StepArena arena;
+  Step step(test::small_batch(model, batch), arena, parameters, training);
+  model.begin(step, 5);
+  model.forward(step);
+  if (training) model.backward(step, parameters);
+  return static_cast<std::int64_t>(arena.peak());
+}
+
+class StepMemory : public testing::TestWithParam<SmallModelOptions> {};
+
+TEST_P(StepMemory, IsPredictedToTheByte) {
+  const auto model = test::small_model(GetParam());
+  const std::int64_t batch = GetParam().batch;
+  EXPECT_EQ(peak_of(*model, batch, true), model->arena_bytes(batch, true));
+  EXPECT_EQ(peak_of(*model, batch, false), model->arena_bytes(batch, false));
+  EXPECT_LT(model->arena_bytes(batch, false), model->arena_bytes(batch, true));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Models, StepMemory,
+    testing::Values(
+        SmallModelOptions{}, SmallModelOptions{.depth = 0, .batch = 1, .dim = 4},
+        SmallModelOptions{.depth = 3, .batch = 3, .dim = 20},
+        SmallModelOptions{.aggregation = AggregationKind::linear, .batch = 3, .dim = 12},
+        SmallModelOptions{.head = Head::forecast, .lead_time = true, .batch = 3, .dim = 20},
+        SmallModelOptions{.head = Head::forecast,
+                          .aggregation = AggregationKind::linear,
+                          .depth = 1,
+                          .batch = 1,
+                          .dim = 12},
+        SmallModelOptions{.head = Head::forecast, .depth = 0, .residual = true, .dim = 4}));
+
+// Operations of the matrix products of a training step, layer by layer.
+TEST(StepFlops, AreThoseOfTheMatrixProducts) {
+  const auto model = test::small_model(
+      {.head = Head::forecast, .aggregation = AggregationKind::linear, .depth = 0});
+  const std::int64_t batch = 3;
+  Parameters parameters(model->table());
+  StepArena arena;
+  Step step(test::small_batch(*model, batch), arena, parameters, /*train=*/true);
+  model->begin(step, 5);
+  const std::int64_t before = ops::gemm_flops();
+  model->forward(step);
+  model->backward(step, parameters);
+  // The linear aggregation is a sum over channels, no matrix product.
+  const std::int64_t aggregation = model->layers()[1]->flops(batch);
+  EXPECT_EQ(ops::gemm_flops() - before, model->flops(batch) - aggregation);
+}
+
+TEST(StepFlops, CountAttention) {
+  const std::int64_t batch = 2, tokens = 6, dim = 16;
+  const auto without = test::small_model({.head = Head::forecast, .depth = 0});
+  const auto with = test::small_model({.head = Head::forecast, .depth = 1});
+  // 4 D^2 for attention's projections, 2 * 2 D^2 for an MLP of ratio 2; three products each.
+  const std::int64_t rows = batch * tokens;
+  const std::int64_t linear = 3 * 2 * rows * (4 + 4) * dim * dim;
+  const std::int64_t attention = 7 * 2 * batch * tokens * tokens * dim;
+  EXPECT_EQ(with->flops(batch) - without->flops(batch), linear + attention);
+}
+
+}  // namespace
+}  // namespace trib::model
