@@ -6,6 +6,8 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include "ops/base/error.h"
 
@@ -36,6 +38,14 @@ class Backoff {
   int polls_ = 0;
 };
 
+/// Whether the system allows the call by which ranks of a node read each other's memory. Containers
+/// often forbid it even for the own process, and Open MPI fails then instead of copying twice.
+bool may_read_process_memory() {
+  int from = 1, to = 0;
+  const iovec remote{&from, sizeof from}, local{&to, sizeof to};
+  return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == sizeof to;
+}
+
 Group make_group(MPI_Comm comm) {
   Group group;
   group.comm = comm;
@@ -53,8 +63,9 @@ Group start_mpi() {
   int is_initialized = 0;
   MPI_Initialized(&is_initialized);
   if (is_initialized != 0) throw RuntimeError("MPI was already started in this process");
-  // Containers often forbid one process to read another's memory; shared memory does as well.
-  setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", /*overwrite=*/0);
+  if (!may_read_process_memory()) {
+    setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", /*overwrite=*/0);
+  }
   int provided = 0;
   check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
   if (provided < MPI_THREAD_SERIALIZED) {
