@@ -30,10 +30,4 @@ struct CubeHeader {
 /// Find the cube of a file and what describes it. Throws ConfigError or DataError.
 CubeHeader read_cube_header(const Hdf5File& file, const CubeOptions& options);
 
-/// Positions of the selected channels in `available`: select_channels(), and wavelengths that stand
-/// for the nearest channel.
-std::vector<std::int64_t> select_cube_channels(const std::vector<Channel>& available,
-                                               const std::vector<std::string>& selection,
-                                               const std::string& file);
-
 }  // namespace trib::io

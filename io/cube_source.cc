@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "io/cube_channels.h"
 #include "io/cube_file.h"
 #include "io/file_pool.h"
 #include "io/hdf5_lock.h"
@@ -219,9 +220,9 @@ Image Hdf5CubeSource::read(std::int64_t index, const std::optional<Window>& wind
   const CubeHeader& header = file.header;
   if (part.y < 0 || part.x < 0 || part.height < 1 || part.width < 1 ||
       part.y + part.height > whole.height || part.x + part.width > whole.width) {
-    throw RuntimeError(fmt::format("{}: window {}x{} at ({}, {}) is not inside {}x{}", header.path,
-                                   part.height, part.width, part.y, part.x, whole.height,
-                                   whole.width));
+    throw DataError(fmt::format("{}: window {}x{} at ({}, {}) is not inside {}x{}", header.path,
+                                part.height, part.width, part.y, part.x, whole.height,
+                                whole.width));
   }
   const Window w{tile.window.y + part.y, tile.window.x + part.x, part.height, part.width};
   const auto num_channels = static_cast<std::int64_t>(channels_.size());

@@ -154,9 +154,9 @@ Image NetcdfGridSource::read(std::int64_t index, const std::optional<Window>& wi
   const Window w = window.value_or(whole);
   if (w.y < 0 || w.x < 0 || w.height < 1 || w.width < 1 || w.y + w.height > whole.height ||
       w.x + w.width > whole.width) {
-    throw RuntimeError(fmt::format("{}: window {}x{} at ({}, {}) is not inside {}x{}",
-                                   image.provenance.file, w.height, w.width, w.y, w.x, whole.height,
-                                   whole.width));
+    throw DataError(fmt::format("{}: window {}x{} at ({}, {}) is not inside {}x{}",
+                                image.provenance.file, w.height, w.width, w.y, w.x, whole.height,
+                                whole.width));
   }
   image.provenance.window = w;
   image.data_cyx =

@@ -164,6 +164,69 @@ TEST_F(GridSeriesTest, EmptyFieldsAreRefused) {
   EXPECT_THAT(error(), HasSubstr("an empty file"));
 }
 
+// Levels in Pa, axes in an unusual order, members, longitudes from east to west.
+TEST_F(GridSeriesTest, AxesInAnyOrder) {
+  {
+    NetcdfWriter file(path("a.nc"));
+    const int lon = file.dimension("lon", 2), member = file.dimension("number", 3);
+    const int level = file.dimension("plev", 2), lat = file.dimension("lat", 2);
+    const int time = file.dimension("valid_time", 2);
+    const int lon_v = file.define("lon", NC_DOUBLE, {lon});
+    const int level_v = file.define("plev", NC_DOUBLE, {level});
+    file.attribute(level_v, "units", "Pa");
+    const int lat_v = file.define("lat", NC_DOUBLE, {lat});
+    const int time_v = file.define("valid_time", NC_INT64, {time});
+    file.attribute(time_v, "units", "seconds since 1970-01-01");
+    const int v = file.define("air_temperature", NC_INT, {lon, member, level, lat, time});
+    file.write(lon_v, {20, 10});
+    file.write(level_v, {85000, 50000});
+    file.write(lat_v, {-1, 1});
+    file.write(time_v, {3600, 7200});
+    std::vector<double> values(2 * 3 * 2 * 2 * 2);
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(i);
+    file.write(v, values);
+  }
+  const auto source = open({"air_temperature_500", "air_temperature_850"});
+  ASSERT_EQ(source->size(), 6);
+  EXPECT_THAT(source->times(), ElementsAre(3600, 7200, 3600, 7200, 3600, 7200));
+  EXPECT_THAT(source->grid()->longitudes, ElementsAre(10, 20));
+  for (int item = 0; item < 6; ++item) {
+    const Image image = source->read(item);
+    for (int c = 0; c < 2; ++c) {
+      for (int y = 0; y < 2; ++y) {
+        for (int x = 0; x < 2; ++x) {
+          const int expected = ((((1 - x) * 3 + item / 2) * 2 + (1 - c)) * 2 + y) * 2 + item % 2;
+          EXPECT_EQ(image.data_cyx.data<float>()[(c * 2 + y) * 2 + x], expected);
+        }
+      }
+    }
+  }
+  EXPECT_EQ(source->bytes_decoded(), 6 * 8 * 4);
+}
+
+// A variable cut out of a file with levels keeps its level as a scalar coordinate.
+TEST_F(GridSeriesTest, ScalarLevels) {
+  {
+    NetcdfWriter file(path("a.nc"));
+    const int lat = file.dimension("lat", 2), lon = file.dimension("lon", 2);
+    const int lat_v = file.define("lat", NC_FLOAT, {lat});
+    const int lon_v = file.define("lon", NC_FLOAT, {lon});
+    const int level = file.define("level", NC_INT, {});
+    const int z = file.define("z", NC_FLOAT, {lat, lon});
+    file.attribute(z, "coordinates", "level");
+    const int lsm = file.define("lsm", NC_FLOAT, {lat, lon});
+    file.write(lat_v, {0, 1});
+    file.write(lon_v, {0, 1});
+    file.write(level, {500});
+    file.write(z, {1, 2, 3, 4});
+    file.write(lsm, {0, 0, 1, 1});
+  }
+  const auto source = open({"geopotential", "land_sea_mask"});
+  EXPECT_EQ(source->channels()[0].name, "z_500");
+  EXPECT_EQ(source->channels()[1].name, "lsm");
+  EXPECT_EQ(source->size(), 1);
+}
+
 TEST_F(GridSeriesTest, LongitudesThatWrapAscend) {
   write_grid(path("a.nc"), {.longitudes = {0, 90, -180, -90}});
   EXPECT_THAT(open()->grid()->longitudes, ElementsAre(0, 90, 180, 270));
