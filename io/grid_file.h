@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -78,7 +79,7 @@ struct SlabRequest {
 /// The raw numbers of a slab in memory, still in file order.
 class GridSlab {
  public:
-  /// Read with the HDF5 family locked by the caller or not.
+  /// Read the slab; takes the lock of the HDF5 family for it.
   GridSlab(const NetcdfFile& file, const GridHeader& header, const GridVariable& variable,
            const SlabRequest& request);
 

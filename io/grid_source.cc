@@ -86,7 +86,7 @@ class NetcdfGridSource final : public GridSource {
   Image read(std::int64_t index, const std::optional<Window>& window) const override;
 
  private:
-  // A run of levels of one variable that are neighbours in the file.
+  // Where one channel of an image is.
   struct Piece {
     std::size_t channel;
     TimeSlot slot;
