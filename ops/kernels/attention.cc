@@ -17,8 +17,9 @@ namespace {
 // the speed of large ones, small enough for the L2 cache. Up to 128 tokens are a single block.
 constexpr std::int64_t kQueryBlock = 128;
 constexpr std::int64_t kKeyBlock = 128;
-// Work a task gets at least.
+// Work a task gets at least, and what a product costs beside its arithmetic, however small it is.
 constexpr std::int64_t kTaskFlops = std::int64_t{4} << 20;
+constexpr std::int64_t kProductFlops = std::int64_t{1} << 16;
 
 using Scores = std::array<float, kQueryBlock * kKeyBlock>;
 using PerQuery = std::array<float, kQueryBlock>;
@@ -146,8 +147,9 @@ void attention_forward(float* out_bnhd, float* lse_bhn, const float* qkv_bn3hd, 
                        std::int64_t tokens, std::int64_t heads, std::int64_t head_dim) {
   const Shape shape{batch, tokens, heads, head_dim};
   const std::int64_t blocks = (tokens + kQueryBlock - 1) / kQueryBlock;
-  const std::int64_t flops = 4 * std::min(tokens, kQueryBlock) * tokens * head_dim;
-  parallel_for(batch * heads * blocks, kTaskFlops / std::max<std::int64_t>(flops, 1),
+  const std::int64_t flops =
+      2 * (2 * std::min(tokens, kQueryBlock) * tokens * head_dim + kProductFlops);
+  parallel_for(batch * heads * blocks, kTaskFlops / flops,
                [=](std::int64_t begin, std::int64_t end) {
                  for (std::int64_t i = begin; i < end; ++i) {
                    const std::int64_t q0 = i % blocks * kQueryBlock;
@@ -163,16 +165,15 @@ void attention_backward(float* dqkv_bn3hd, const float* dout_bnhd, const float* 
                         const float* out_bnhd, const float* lse_bhn, std::int64_t batch,
                         std::int64_t tokens, std::int64_t heads, std::int64_t head_dim) {
   const Shape shape{batch, tokens, heads, head_dim};
-  const std::int64_t flops = 10 * tokens * tokens * head_dim;
-  parallel_for(batch * heads, kTaskFlops / std::max<std::int64_t>(flops, 1),
-               [=](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t i = begin; i < end; ++i) {
-                   const std::int64_t h = i % heads, b = i / heads;
-                   backward_head(Head(dqkv_bn3hd, shape, b, h), dout_bnhd + shape.out_at(b, h),
-                                 Head(qkv_bn3hd, shape, b, h), out_bnhd + shape.out_at(b, h),
-                                 lse_bhn + shape.lse_at(b, h), shape);
-                 }
-               });
+  const std::int64_t flops = 5 * (2 * tokens * tokens * head_dim + kProductFlops);
+  parallel_for(batch * heads, kTaskFlops / flops, [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t h = i % heads, b = i / heads;
+      backward_head(Head(dqkv_bn3hd, shape, b, h), dout_bnhd + shape.out_at(b, h),
+                    Head(qkv_bn3hd, shape, b, h), out_bnhd + shape.out_at(b, h),
+                    lse_bhn + shape.lse_at(b, h), shape);
+    }
+  });
 }
 
 }  // namespace trib::ops
