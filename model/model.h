@@ -15,7 +15,7 @@ namespace trib::model {
 
 /// Bytes a layer takes from the step arena for a batch.
 struct LayerMemory {
-  std::int64_t saved = 0;             ///< kept from forward to backward
+  std::int64_t saved = 0;             ///< kept by forward: for backward and for later layers
   std::int64_t forward_scratch = 0;   ///< largest extra amount while forward runs
   std::int64_t backward_scratch = 0;  ///< largest extra amount while backward runs
   std::int64_t passed_back = 0;       ///< gradients backward leaves to the layer before

@@ -19,7 +19,7 @@ class Parameters;
 
 /// A batch as the model takes it.
 struct StepInput {
-  Tensor x_bchw;                           ///< f32
+  Tensor x_bchw;                           ///< f32, normalised; NaN marks missing pixels
   Tensor target_bvhw;                      ///< f32; empty unless the head predicts another image
   std::vector<float> lead_hours;           ///< [B]; 0 where nothing is forecast
   std::vector<std::uint64_t> sample_keys;  ///< [B]; random choices belong to these, not to a rank

@@ -227,7 +227,7 @@ TEST(ForecastHead, StartsAtPersistenceWhenItPredictsTheChange) {
 }
 
 TEST(Model, InitialModelsCarryTheSignal) {
-  // The reconstruction of an untrained model must depend on its input, not only on positions.
+  // What an untrained encoder makes must depend on its input, not only on positions.
   for (const auto kind : {AggregationKind::linear, AggregationKind::cross_attention}) {
     const auto model = test::small_model({.head = Head::forecast, .aggregation = kind});
     Parameters parameters(model->table());
