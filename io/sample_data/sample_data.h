@@ -7,7 +7,7 @@
 
 namespace trib::io {
 
-/// How much to write, and from which seed. The default makes about 25 MB.
+/// How much to write, and from which seed. The default makes about 22 MB.
 struct SampleDataOptions {
   std::uint64_t seed = 7;
   int scenes = 4;        ///< satellite images
@@ -25,8 +25,8 @@ struct SampleDataOptions {
 ///   global 5 degree grid, in the packed layout of the Climate Data Store;
 /// - hyperspectral/maize_field_000.h5 ...: reflectance of maize rows on soil, with labels.
 ///
-/// The same options give the same bytes. Returns the files written, in a fixed order.
-/// Throws ConfigError for sizes that cannot be and RuntimeError naming a file that cannot be
+/// The same options give the same bytes from the same build. Returns the files written, in a fixed
+/// order. Throws ConfigError for sizes that cannot be and RuntimeError naming a file that cannot be
 /// written.
 std::vector<std::string> write_sample_data(const std::string& directory,
                                            const SampleDataOptions& options = {});
