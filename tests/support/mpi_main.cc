@@ -1,10 +1,13 @@
 // Runs all tests on every rank; the program fails if a test fails on any of them.
+#include <chrono>
 #include <iostream>
 #include <memory>
 #include <span>
+#include <string>
 
 #include <gtest/gtest.h>
 
+#include "ops/base/error.h"
 #include "tests/support/mpi_test.h"
 
 namespace trib::test {
@@ -14,14 +17,17 @@ std::unique_ptr<ops::Communicator> instance;
 
 /// What ranks other than the first print: failures.
 class FailurePrinter : public testing::EmptyTestEventListener {
+  // The name is kept because GoogleTest holds the lock it is asked under when it tells a result.
+  void OnTestStart(const testing::TestInfo& test) override { test_ = test.name(); }
+  void OnTestEnd(const testing::TestInfo&) override { test_ = "outside tests"; }
   void OnTestPartResult(const testing::TestPartResult& result) override {
     if (!result.failed()) return;
-    const auto* const test = testing::UnitTest::GetInstance()->current_test_info();
-    std::cerr << "[  rank " << instance->rank() << "  ] "
-              << (test != nullptr ? test->name() : "outside tests") << " failed\n"
+    std::cerr << "[  rank " << instance->rank() << "  ] " << test_ << " failed\n"
               << (result.file_name() != nullptr ? result.file_name() : "") << ":"
               << result.line_number() << ": " << result.message() << std::endl;
   }
+
+  std::string test_ = "outside tests";
 };
 
 }  // namespace
@@ -44,7 +50,12 @@ int main(int argc, char** argv) {
     listeners.Append(new trib::test::FailurePrinter);
   }
   double failures = RUN_ALL_TESTS();
-  instance->all_reduce_sum(trib::ops::MeshAxis::world, std::span(&failures, 1)).wait();
+  try {
+    instance->all_reduce_sum(trib::ops::MeshAxis::world, std::span(&failures, 1)).wait();
+  } catch (const trib::Error& error) {
+    std::cerr << error.what() << std::endl;
+    instance->abort(static_cast<int>(error.exit_code()));
+  }
   instance.reset();
   return failures > 0 ? 1 : 0;
 }
