@@ -16,7 +16,7 @@ StageDeclaration declaration() {
       param::string("dataset",
                     "Path of the cube in the file, or its last part; if left empty, the largest "
                     "dataset with three axes.")
-          .or_else("\"\""),
+          .or_else(""),
       param::string("axes",
                     "Meaning of the dataset's axes, a permutation of yxc (row, column, channel); "
                     "'auto' finds the channels by the list of wavelengths.")
@@ -25,7 +25,7 @@ StageDeclaration declaration() {
           "wavelengths",
           "Path of the dataset or attribute with the channels' wavelengths; if left empty, "
           "one called wavelength(s).")
-          .or_else("\"\""),
+          .or_else(""),
       param::strings("channels",
                      "Wavelength ranges (400nm..900nm), the nearest to one (550nm), numbers from 1 "
                      "(10..20) or names; all if left out."),
@@ -38,7 +38,7 @@ StageDeclaration declaration() {
       param::boolean("keep_partial_tiles", "Keep the smaller tiles at the right and lower border.")
           .or_else(false),
       param::string("labels", "Path of a dataset of classes; an image gets its most frequent one.")
-          .or_else("\"\""),
+          .or_else(""),
   };
   for (ParameterSpec& spec : image_set_parameters()) d.parameters.push_back(std::move(spec));
   return d;

@@ -29,7 +29,7 @@ StageDeclaration declaration() {
       param::string("times",
                     "Inclusive range of dates, such as 2019-03-01..2019-03-20; all if left "
                     "empty.")
-          .or_else("\"\""),
+          .or_else(""),
       param::integer("time_stride", "Take every n-th time.").at_least(1).or_else(1),
       param::strings("lead",
                      "Lead times of a forecast, such as 6h or [6h, 24h]: each sample then carries "

@@ -36,7 +36,7 @@ StageDeclaration declaration() {
       param::string("label_from",
                     "Class labels: 'folder' for the index of the file's folder, or the path of a "
                     "table with columns path and label.")
-          .or_else("\"\""),
+          .or_else(""),
   };
   for (ParameterSpec& spec : image_set_parameters()) d.parameters.push_back(std::move(spec));
   return d;

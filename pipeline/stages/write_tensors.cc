@@ -20,7 +20,7 @@ StageDeclaration declaration() {
       param::string("directory",
                     "Where the files go; a relative path is below the run folder, tensors/NODE if "
                     "left empty.")
-          .or_else("\"\""),
+          .or_else(""),
       param::integer("count", "Samples, batches or steps to write; 0: all.").at_least(0).or_else(0),
   };
   return d;

@@ -1,0 +1,163 @@
+// The program `trib`.
+
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "io/image_source.h"
+#include "io/sample_data/sample_data.h"
+#include "ops/base/error.h"
+#include "pipeline/cli/inspect_text.h"
+#include "pipeline/graph/graph_definition.h"
+#include "pipeline/graph/schema.h"
+#include "pipeline/graph/show.h"
+#include "pipeline/graph/stage_help.h"
+#include "pipeline/graph/suggest.h"
+#include "pipeline/observe/environment.h"
+#include "pipeline/run/run.h"
+#include "pipeline/stage/registry.h"
+#include "pipeline/stages/builtin.h"
+
+namespace trib::pipeline {
+namespace {
+
+/// `trib options STAGE`; ConfigError with a suggestion for a stage that is not there.
+const StageDeclaration& find_stage(const Registry& registry, const std::string& type) {
+  if (const StageDeclaration* found = registry.find(type)) return *found;
+  std::vector<std::string> types;
+  for (const StageDeclaration* declaration : registry.all()) types.push_back(declaration->type);
+  throw ConfigError(fmt::format("no stage '{}'{}", type, did_you_mean(type, types)));
+}
+
+int main_of(int argc, char** argv) {
+  Registry registry;
+  register_builtin_stages(registry);
+  int exit_code = 0;
+
+  CLI::App app("Take multichannel scientific imagery from files to trained foundation models.",
+               "trib");
+  app.set_version_flag("--version", program_version());
+  app.require_subcommand(1);
+  app.footer(
+      "Exit codes: 0 done, 2 configuration, 3 data, 4 runtime, 5 another rank failed, 130 and "
+      "143 interrupted.");
+
+  const auto add_graph = [](CLI::App* command, std::string& graph, std::vector<std::string>& sets) {
+    command->add_option("GRAPH", graph, "Graph definition (YAML)")->required();
+    command
+        ->add_option("--set", sets,
+                     "Replace a value: node.param=value, vars.name=value, mesh.data=2, seed=3")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+  };
+
+  RunOptions run;
+  auto* run_command = app.add_subcommand("run", "Run a graph; under mpirun or srun on all ranks");
+  add_graph(run_command, run.graph, run.sets);
+  run_command->add_option("--run-dir", run.run_dir,
+                          "Folder of this run, which must be new or empty; left out: a fresh one "
+                          "below the graph's `runs`");
+  run_command->add_flag("-q,--quiet", run.quiet, "Show no progress");
+  bool no_trace = false;
+  run_command->add_flag("--no-trace", no_trace, "Record no trace.json");
+  run_command
+      ->add_option("--capture", run.capture.nodes,
+                   "Write the tensors that leave these nodes, and the parameters, in one step")
+      ->delimiter(',')
+      ->type_name("NODE,...");
+  run_command->add_option("--capture-step", run.capture.step, "Step to capture, from 1")
+      ->capture_default_str();
+  run_command->add_flag("--capture-gradients", run.capture.gradients,
+                        "Capture the parameters' gradients too");
+  run_command->callback([&] {
+    run.trace = !no_trace;
+    exit_code = run_graph(run, registry);
+  });
+
+  ValidateOptions validate;
+  auto* validate_command = app.add_subcommand(
+      "validate", "Check a graph against its files; report every mistake and the memory of a rank");
+  add_graph(validate_command, validate.graph, validate.sets);
+  validate_command->add_flag("--json", validate.json, "Print JSON");
+  validate_command->callback([&] { validate_graph(validate, registry); });
+
+  std::string show_graph;
+  std::vector<std::string> show_sets;
+  bool as_dot = false, as_json = false;
+  auto* show_command =
+      app.add_subcommand("show", "Print the resolved graph, with where each value came from");
+  add_graph(show_command, show_graph, show_sets);
+  show_command->add_flag("--dot", as_dot, "Print Graphviz");
+  show_command->add_flag("--json", as_json, "Print JSON")->excludes("--dot");
+  show_command->callback([&] {
+    const GraphDefinition graph = load_graph(show_graph, show_sets, registry);
+    fmt::print("{}", as_dot    ? graphviz(graph)
+                     : as_json ? resolved_json(graph)
+                               : resolved_yaml(graph));
+  });
+
+  app.add_subcommand("stages", "List the stages a graph may use")->callback([&] {
+    fmt::print("{}", stage_table(registry));
+  });
+
+  std::string stage;
+  bool as_markdown = false;
+  auto* options_command = app.add_subcommand("options", "Explain a stage and its parameters");
+  options_command->add_option("STAGE", stage, "Stage type, such as read.netcdf")->required();
+  options_command->add_flag("--markdown", as_markdown, "Print the table of the stage's page");
+  options_command->callback([&] {
+    const StageDeclaration& declaration = find_stage(registry, stage);
+    fmt::print("{}", as_markdown ? stage_markdown(declaration) : stage_options(declaration));
+  });
+
+  app.add_subcommand("schema", "Print the JSON Schema of graph definitions, for editors")
+      ->callback([&] { fmt::print("{}", json_schema(registry)); });
+
+  std::string file;
+  auto* inspect_command =
+      app.add_subcommand("inspect", "Show what a reader sees in a file: channels, shapes, chunks");
+  inspect_command->add_option("FILE", file, "Raster, NetCDF or HDF5 file")->required();
+  inspect_command->callback([&] { fmt::print("{}", inspect_text(io::inspect_file(file))); });
+
+  std::string directory;
+  io::SampleDataOptions sample_data;
+  auto* sample_command = app.add_subcommand(
+      "sample-data", "Write small, physically plausible files to try every graph with");
+  sample_command->add_option("DIR", directory, "Folder to write to")->required();
+  sample_command->add_option("--seed", sample_data.seed, "Seed of the random numbers")
+      ->capture_default_str();
+  sample_command->callback([&] {
+    io::write_sample_data(directory, sample_data);
+    fmt::print(
+        "{}: satellite/, era5/ and hyperspectral/ written; try\n"
+        "  TRIB_DATA={} trib run graphs/hyperspectral_mae.yaml\n",
+        directory, directory);
+  });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : static_cast<int>(ExitCode::config);
+  }
+  return exit_code;
+}
+
+}  // namespace
+}  // namespace trib::pipeline
+
+int main(int argc, char** argv) {
+  try {
+    return trib::pipeline::main_of(argc, argv);
+  } catch (const trib::Error& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    return static_cast<int>(error.exit_code());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "error: {}\n", error.what());
+    return static_cast<int>(trib::ExitCode::runtime);
+  }
+}

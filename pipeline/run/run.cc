@@ -1,0 +1,311 @@
+#include "pipeline/run/run.h"
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "model/model.h"
+#include "ops/base/error.h"
+#include "ops/comm/communicator.h"
+#include "ops/kernels/gemm.h"
+#include "pipeline/engine/engine.h"
+#include "pipeline/engine/plan.h"
+#include "pipeline/engine/threads.h"
+#include "pipeline/graph/show.h"
+#include "pipeline/observe/environment.h"
+#include "pipeline/observe/progress.h"
+#include "pipeline/observe/run_folder.h"
+#include "pipeline/observe/trace.h"
+#include "pipeline/run/forward_only.h"
+#include "pipeline/run/interrupt.h"
+#include "pipeline/run/summary.h"
+#include "pipeline/run/training_run.h"
+
+namespace trib::pipeline {
+namespace {
+
+ops::MeshShape mesh_of(const GraphDefinition& graph) {
+  const auto extent = [&](const char* axis) { return static_cast<int>(graph.mesh.integer(axis)); };
+  const ops::MeshShape mesh{extent("data"), extent("shard"), extent("tensor")};
+  for (const char* axis : {"shard", "tensor"}) {
+    if (extent(axis) != 1) {
+      throw ConfigError(
+          fmt::format("{}: mesh.{} is {}; only the data axis can be split in this "
+                      "version, so it must be 1",
+                      graph.mesh.mark(axis).text(), axis, extent(axis)));
+    }
+  }
+  return mesh;
+}
+
+PlanOptions plan_options(const GraphDefinition& graph, int data_ranks, int data_rank) {
+  PlanOptions options;
+  options.seed = graph.seed();
+  options.data_ranks = data_ranks;
+  options.data_rank = data_rank;
+  options.compute_threads = default_compute_threads();
+  return options;
+}
+
+void print_warnings(const GraphDefinition& graph) {
+  for (const Problem& warning : graph.warnings) fmt::print(stderr, "warning: {}\n", warning.text());
+}
+
+/// One rank's part in a run.
+class Run {
+ public:
+  Run(const RunOptions& options, const Registry& registry)
+      : options_(options), registry_(registry), leads_(communicator_.rank() == 0) {}
+
+  int execute() {
+    // Until here no rank waits for another: they agree on whether all are ready.
+    if (const ExitCode code = all_ready([this] { prepare(); }); code != ExitCode::ok) {
+      return static_cast<int>(code);
+    }
+    try {
+      run();
+    } catch (const Error& error) {
+      return fail(error.exit_code(), error.what());
+    } catch (const std::exception& error) {
+      return fail(ExitCode::runtime, error.what());
+    }
+    const int signal = interrupt_signal();
+    return signal == 0 ? 0 : 128 + signal;
+  }
+
+ private:
+  // Call `body` on all ranks. If it fails anywhere, the lowest failing rank says why and all get
+  // its exit code.
+  template <class Body>
+  ExitCode all_ready(Body&& body) {
+    ExitCode code = ExitCode::ok;
+    std::string message;
+    try {
+      body();
+    } catch (const Error& error) {
+      code = error.exit_code();
+      message = error.what();
+    } catch (const std::exception& error) {
+      code = ExitCode::runtime;
+      message = error.what();
+    }
+    std::vector<ExitCode> codes(static_cast<std::size_t>(communicator_.size()), code);
+    communicator_
+        .all_gather(ops::MeshAxis::world, std::as_bytes(std::span(&code, 1)),
+                    std::as_writable_bytes(std::span(codes)))
+        .wait();
+    for (int rank = 0; rank < communicator_.size(); ++rank) {
+      const ExitCode found = codes[static_cast<std::size_t>(rank)];
+      if (found == ExitCode::ok) continue;
+      if (rank == communicator_.rank()) print_error(message);
+      // So that no launcher kills this rank while it still speaks.
+      communicator_.barrier(ops::MeshAxis::world).wait();
+      return found;
+    }
+    return ExitCode::ok;
+  }
+
+  void print_error(const std::string& message) const {
+    const std::string rank =
+        communicator_.size() > 1 ? fmt::format("rank {}: ", communicator_.rank()) : "";
+    fmt::print(stderr, "{}error: {}\n", rank, message);
+    std::fflush(stderr);
+  }
+
+  // An error while other ranks may be waiting for this one: leave a record and end them all.
+  int fail(ExitCode code, const std::string& message) {
+    if (progress_) progress_->clear();
+    print_error(message);
+    try {
+      write_trace_part();
+      write_skipped();
+      if (communicator_.size() == 1 && !folder_.empty()) join_parts();
+    } catch (const std::exception& error) {
+      print_error(error.what());
+    }
+    if (communicator_.size() > 1) communicator_.abort(static_cast<int>(code));
+    return static_cast<int>(code);
+  }
+
+  void prepare() {
+    graph_ = load_graph(options_.graph, options_.sets, registry_);
+    const ops::MeshShape mesh = mesh_of(*graph_);
+    communicator_.split(mesh);
+    if (leads_) print_warnings(*graph_);
+    plan_.emplace(*graph_, registry_,
+                  plan_options(*graph_, mesh.data, communicator_.rank(ops::MeshAxis::data)));
+    if (leads_) {
+      folder_ = options_.run_dir.empty() ? create_run_folder(graph_->runs(), graph_->name())
+                                         : create_run_folder_at(options_.run_dir);
+    }
+  }
+
+  void share_folder_name() {
+    std::array<char, 4096> name{};
+    folder_.copy(name.data(), name.size() - 1);
+    communicator_.broadcast(ops::MeshAxis::world, std::as_writable_bytes(std::span(name)), 0)
+        .wait();
+    folder_ = name.data();
+  }
+
+  void run() {
+    const InterruptGuard interrupts;
+    ops::require_single_threaded_blas();
+    share_folder_name();
+    if (options_.trace) trace::enable(communicator_.rank());
+    trace::name_thread("main");
+    threads_.emplace(plan_->options().compute_threads,
+                     static_cast<int>(graph_->ingest.integer("threads")));
+    progress_.emplace(leads_ && !options_.quiet);
+    ingest_.emplace(*plan_, *threads_);
+    if (leads_) {
+      write_text_file(folder_ + "/graph.yaml", resolved_yaml(*graph_));
+      EnvironmentFacts facts;
+      facts.ranks = communicator_.size();
+      facts.mesh = communicator_.mesh();
+      facts.compute_threads = threads_->compute();
+      facts.io_threads = threads_->io();
+      write_text_file(folder_ + "/environment.json", environment_json(facts));
+      progress_->say(fmt::format("{}: {} rank{}, {} compute and {} I/O threads each", folder_,
+                                 facts.ranks, facts.ranks > 1 ? "s" : "", facts.compute_threads,
+                                 facts.io_threads));
+    }
+    progress_->begin("measuring the data", 0);
+    ingest_->measure(communicator_, folder_);
+    for (const PlannedNode& node : plan_->nodes()) {
+      if (node.sink != nullptr) node.sink->start(folder_);
+    }
+
+    RunSummary summary;
+    if (plan_->training()) {
+      training_.emplace(*plan_, communicator_, *progress_, options_.capture, folder_);
+      training_->prepare_evaluation(*ingest_);
+    }
+    summary.engine = run_engine();
+    if (training_) summary.training = training_->summary();
+    finish(summary);
+  }
+
+  EngineReport run_engine() {
+    std::optional<Engine> engine;
+    StepHandler steps;
+    std::optional<ForwardOnly> forward_only;
+    if (training_) {
+      steps = training_->handler([&engine] { engine->stop(); });
+    } else {
+      progress_->begin("running", 0);
+      if (plan_->model() != nullptr) {
+        forward_only.emplace(*plan_);
+        steps = forward_only->handler();
+      }
+    }
+    engine.emplace(*plan_, *threads_, *ingest_, std::move(steps));
+    engine->interrupted_by([] { return interrupt_signal() != 0; });
+    // With other ranks in a collective, draining this rank's graph could take for ever.
+    engine->on_failure([this](const Failure& failure) {
+      if (communicator_.size() == 1) return;
+      try {
+        failure.rethrow();
+      } catch (const Error& error) {
+        fail(error.exit_code(), error.what());
+      }
+    });
+    return engine->run();
+  }
+
+  void finish(RunSummary& summary) {
+    summary.folder = folder_;
+    summary.ranks = communicator_.size();
+    summary.predicted_bytes = plan_->predicted_bytes();
+    summary.measured = memory_ledger::snapshot();
+    summary.peak_rss_bytes = peak_resident_bytes();
+    summary.skipped = static_cast<std::int64_t>(ingest_->skipped().size());
+    summary.traffic = communicator_.traffic().snapshot();
+    write_trace_part();
+    write_skipped();
+    communicator_.barrier(ops::MeshAxis::world).wait();
+    if (!leads_) return;
+    join_parts();
+    write_text_file(folder_ + "/summary.json", summary_json(summary));
+    if (!options_.quiet) progress_->say(summary_text(summary));
+  }
+
+  std::string part(const char* name, int rank) const {
+    return fmt::format("{}/{}.rank{}.part", folder_, name, rank);
+  }
+
+  void write_trace_part() const {
+    if (options_.trace && !folder_.empty())
+      trace::write_events(part("trace", communicator_.rank()));
+  }
+
+  void write_skipped() const {
+    if (!ingest_ || folder_.empty()) return;
+    const std::vector<Ingest::Skipped> skipped = ingest_->skipped();
+    if (skipped.empty()) return;
+    std::string lines;
+    for (const Ingest::Skipped& one : skipped) {
+      lines += nlohmann::json{{"node", one.node}, {"item", one.item}, {"error", one.error}}.dump();
+      lines += '\n';
+    }
+    write_text_file(part("skipped", communicator_.rank()), lines);
+  }
+
+  // Rank 0 puts the ranks' parts together once all are written.
+  void join_parts() const {
+    std::ofstream trace_file, skipped_file;
+    for (int rank = 0; rank < communicator_.size(); ++rank) {
+      if (std::ifstream events(part("trace", rank)); events) {
+        if (!trace_file.is_open()) {
+          trace_file.open(folder_ + "/trace.json");
+          trace_file << "[\n";
+        } else {
+          trace_file << ",\n";
+        }
+        trace_file << events.rdbuf();
+      }
+      if (std::ifstream lines(part("skipped", rank)); lines) {
+        if (!skipped_file.is_open()) skipped_file.open(folder_ + "/skipped.jsonl");
+        skipped_file << lines.rdbuf();
+      }
+      std::filesystem::remove(part("trace", rank));
+      std::filesystem::remove(part("skipped", rank));
+    }
+    if (trace_file.is_open()) trace_file << "\n]\n";
+  }
+
+  const RunOptions& options_;
+  const Registry& registry_;
+  ops::Communicator communicator_;
+  const bool leads_;
+  std::optional<GraphDefinition> graph_;
+  std::optional<Plan> plan_;
+  std::string folder_;
+  std::optional<Threads> threads_;
+  std::optional<Progress> progress_;
+  std::optional<Ingest> ingest_;
+  std::optional<TrainingRun> training_;
+};
+
+}  // namespace
+
+int run_graph(const RunOptions& options, const Registry& registry) {
+  return Run(options, registry).execute();
+}
+
+void validate_graph(const ValidateOptions& options, const Registry& registry) {
+  const GraphDefinition graph = load_graph(options.graph, options.sets, registry);
+  const ops::MeshShape mesh = mesh_of(graph);
+  print_warnings(graph);
+  const Plan plan(graph, registry, plan_options(graph, mesh.data, 0));
+  fmt::print("{}", options.json ? plan_json(graph, plan) : plan_text(graph, plan));
+}
+
+}  // namespace trib::pipeline
