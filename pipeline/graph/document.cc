@@ -52,6 +52,16 @@ class MarkReader {
   const std::string& file_;
 };
 
+bool is_indented_by_tab(std::string_view text, int line) {
+  for (; line > 0; --line) {
+    const std::size_t end = text.find('\n');
+    if (end == std::string_view::npos) return false;
+    text.remove_prefix(end + 1);
+  }
+  const std::string_view indentation = text.substr(0, text.find_first_not_of(" \t"));
+  return indentation.find('\t') != std::string_view::npos;
+}
+
 /// Build the tree from the parser's events: unlike YAML::Node they still hold duplicate keys.
 class TreeBuilder final : public YAML::EventHandler {
  public:
@@ -274,7 +284,9 @@ std::optional<DocumentValue> parse_document(std::string_view text, const std::st
     }
     return root;
   } catch (const YAML::Exception& error) {
-    diagnostics.add(place(error.mark), "", "not YAML: " + error.msg);
+    const bool tab = is_indented_by_tab(text, error.mark.line);
+    diagnostics.add(place(error.mark), "",
+                    "not YAML: " + error.msg + (tab ? "; indent with spaces, not tabs" : ""));
     return std::nullopt;
   }
 }
