@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
-#include <mutex>
 #include <optional>
+#include <thread>
 
 #include <fmt/format.h>
 #include <tbb/flow_graph.h>
@@ -41,6 +41,8 @@ class Engine::Impl {
       pump();
       graph_->wait_for_all();
     });
+    // The read that closed the source may still be on its way out.
+    while (io_tasks_ > 0) std::this_thread::yield();
     finish_sinks();
     nodes_.clear();
     graph_.reset();
@@ -92,9 +94,19 @@ class Engine::Impl {
   // --- reading -----------------------------------------------------------------------------
 
   // Start as many reads as the budget allows. Called at the start, after each release of budget and
-  // after each read.
+  // after each read, from any thread. Whoever comes first works for all who come meanwhile, so that
+  // no thread waits for another and a credit released in here does not call itself.
   void pump() {
-    const std::lock_guard lock(pump_mutex_);
+    if (pump_requests_.fetch_add(1) > 0) return;
+    std::int64_t served = 0;
+    do {
+      served = pump_requests_;
+      start_reads();
+    } while (pump_requests_.fetch_sub(served) != served);
+  }
+
+  // Runs on one thread at a time.
+  void start_reads() {
     if (source_closed_ || !graph_) return;
     if (!plan_.training() && interrupted_ && interrupted_()) stopping_ = true;
     while (!stopping_ && !exhausted_) {
@@ -107,10 +119,13 @@ class Engine::Impl {
       std::shared_ptr<Credit> credit = budget_.try_acquire(count, plan_.task_bytes(*next_task_));
       if (credit == nullptr) break;
       ++reads_in_flight_;
+      ++io_tasks_;
       auto task = std::make_shared<ReadTask>(std::move(*next_task_));
       next_task_.reset();
-      threads_.enqueue_io(
-          [this, task, credit]() mutable { read(std::move(*task), std::move(credit)); });
+      threads_.enqueue_io([this, task, credit = std::move(credit)]() mutable {
+        read(std::move(*task), std::move(credit));
+        --io_tasks_;
+      });
     }
     trace::counter("samples in flight", static_cast<double>(budget_.items()));
     if ((stopping_ || exhausted_) && reads_in_flight_ == 0) {
@@ -134,11 +149,8 @@ class Engine::Impl {
           packet->read_credit = std::move(credit);
           source_out(source).try_put(std::move(packet));
         });
-    {
-      const std::lock_guard lock(pump_mutex_);
-      --reads_in_flight_;
-    }
     credit.reset();
+    --reads_in_flight_;
     pump();
   }
 
@@ -383,12 +395,13 @@ class Engine::Impl {
   Failure failure_;
   EngineReport report_;
 
-  std::mutex pump_mutex_;  // guards the next six
-  Sampler sampler_;
+  std::atomic<std::int64_t> pump_requests_{0};
+  Sampler sampler_;  // this and the next three belong to whoever runs start_reads()
   std::optional<ReadTask> next_task_;
-  int reads_in_flight_ = 0;
   bool exhausted_ = false;
   bool source_closed_ = false;
+  std::atomic<std::int64_t> reads_in_flight_{0};
+  std::atomic<std::int64_t> io_tasks_{0};  // that may still touch this object
   std::optional<flow::graph> graph_;
 
   std::atomic<bool> stopping_{false};
