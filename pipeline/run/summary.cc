@@ -32,6 +32,22 @@ std::string edge_text(const StreamInfo& info) {
   return text;
 }
 
+// The loss before and after; errors of a forecast beside persistence.
+std::string evaluation_text(const TrainingSummary& t) {
+  if (t.first_evaluation.empty()) return {};
+  const double first = t.first_evaluation.front().second;
+  const double last = t.last_evaluation.front().second;
+  std::string text =
+      fmt::format("evaluation loss {:.4g} -> {:.4g} ({:.1f} %)\n", first, last, 100 * last / first);
+  constexpr std::string_view kPrefix = "eval_rmse_";
+  for (std::size_t i = 1; i + 1 < t.last_evaluation.size(); i += 2) {
+    const auto& [name, rmse] = t.last_evaluation[i];
+    text += fmt::format("  RMSE of {:<8} {:>10.4g}, of persistence {:>10.4g}\n",
+                        name.substr(kPrefix.size()), rmse, t.last_evaluation[i + 1].second);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string summary_text(const RunSummary& s) {
@@ -44,12 +60,7 @@ std::string summary_text(const RunSummary& s) {
         t.steps, t.global_batch, s.engine.seconds, t.samples_per_second, 1e3 * t.step_seconds,
         t.gflops, s.engine.seconds > 0 ? 100 * t.wait_seconds / s.engine.seconds : 0.0);
     text += fmt::format("loss {:.4g} -> {:.4g}\n", t.first_loss, t.last_loss);
-    for (std::size_t i = 0; i < t.first_evaluation.size(); ++i) {
-      const auto& [name, first] = t.first_evaluation[i];
-      const double last = t.last_evaluation[i].second;
-      text +=
-          fmt::format("{} {:.4g} -> {:.4g} ({:.1f} %)\n", name, first, last, 100 * last / first);
-    }
+    text += evaluation_text(t);
   } else {
     text += fmt::format(
         "{} samples in {:.1f} s: {:.1f} samples/s on rank 0\n", s.engine.samples, s.engine.seconds,

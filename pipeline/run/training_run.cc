@@ -25,12 +25,16 @@ Trainer::Options trainer_options(const Plan& plan) {
   return options;
 }
 
+// The loss, and of a forecast how many variables are better than "nothing changes".
 std::string describe(const EvaluationReport& report) {
-  std::string text;
-  for (const auto& [name, value] : report) {
-    text += fmt::format("{}{} {:.4g}", text.empty() ? "" : ", ", name, value);
+  std::string text = fmt::format("evaluation loss {:.4g}", report.front().second);
+  const std::size_t variables = (report.size() - 1) / 2;
+  if (variables == 0) return text;
+  std::size_t better = 0;
+  for (std::size_t v = 0; v < variables; ++v) {
+    better += report[1 + 2 * v].second < report[2 + 2 * v].second ? 1U : 0U;
   }
-  return text;
+  return text + fmt::format(", {} of {} variables better than persistence", better, variables);
 }
 
 }  // namespace

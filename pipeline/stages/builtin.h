@@ -9,6 +9,7 @@ void register_read_raster(Registry& registry);
 void register_read_netcdf(Registry& registry);
 void register_read_cube(Registry& registry);
 void register_read_synthetic(Registry& registry);
+void register_forcings(Registry& registry);
 void register_regrid(Registry& registry);
 void register_crop(Registry& registry);
 void register_normalize(Registry& registry);

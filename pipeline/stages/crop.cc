@@ -26,6 +26,10 @@ StageDeclaration declaration() {
       param::size("stride", "Step of the grid; the size of a piece if left out.")
           .unit_is("pixels")
           .at_least(1),
+      param::boolean("flip",
+                     "Mirror training pieces at random, left to right and top to bottom; not for "
+                     "fields on a latitude-longitude grid.")
+          .or_else(false),
       param::number("max_missing",
                     "A random piece with a larger fraction of missing values is drawn again.")
           .between(0, 1)
@@ -57,6 +61,7 @@ class Crop : public TransformStage {
         per_image_(context.parameters.integer("per_image")),
         stride_y_(height_),
         stride_x_(width_),
+        flip_(context.parameters.boolean("flip")),
         max_missing_(context.parameters.number("max_missing")),
         holdout_(context.parameters.number("holdout")) {
     if (context.parameters.has("stride")) {
@@ -66,6 +71,9 @@ class Crop : public TransformStage {
   }
 
   StreamInfo prepare(const StreamInfo& input) override {
+    if (flip_ && input.grid != nullptr) {
+      throw ConfigError("flip: fields on a latitude-longitude grid cannot be mirrored");
+    }
     StreamInfo info = input;
     if (input.extents_agree) check_fits(input.extent);
     info.extent = {height_, width_};
@@ -91,9 +99,13 @@ class Crop : public TransformStage {
     const Region region = region_of(split, extent);
     for (const SampleRequest& request : requests) {
       const io::Window window = place(input, region, split, request);
+      const std::uint64_t mirror =
+          flip_ && split == Split::train ? stream_of(split, request).bits(kMirrorIndex) : 0;
       Sample piece;
-      piece.x_cyx = cut(input.x_cyx, window);
-      if (input.target_vyx.numel() > 0) piece.target_vyx = cut(input.target_vyx, window);
+      piece.x_cyx = mirrored(cut(input.x_cyx, window), mirror);
+      if (input.target_vyx.numel() > 0) {
+        piece.target_vyx = mirrored(cut(input.target_vyx, window), mirror);
+      }
       piece.lead_hours = input.lead_hours;
       piece.provenance = input.provenance;
       piece.provenance.window = {input.provenance.window.y + window.y,
@@ -149,11 +161,7 @@ class Crop : public TransformStage {
       return {region.y + request.piece / columns(region) * stride_y_,
               region.x + request.piece % columns(region) * stride_x_, height_, width_};
     }
-    const RandomStream stream = random_.substream(split == Split::train ? 0 : 1)
-                                    .substream(static_cast<std::uint64_t>(request.epoch))
-                                    .substream(static_cast<std::uint64_t>(request.source))
-                                    .substream(static_cast<std::uint64_t>(request.item))
-                                    .substream(static_cast<std::uint64_t>(request.piece));
+    const RandomStream stream = stream_of(split, request);
     constexpr std::uint64_t kDraws = 16;
     io::Window best;
     double least_missing = 2;
@@ -177,6 +185,35 @@ class Crop : public TransformStage {
     return best;
   }
 
+  // The random numbers of a piece.
+  RandomStream stream_of(Split split, const SampleRequest& request) const {
+    return random_.substream(split == Split::train ? 0 : 1)
+        .substream(static_cast<std::uint64_t>(request.epoch))
+        .substream(static_cast<std::uint64_t>(request.source))
+        .substream(static_cast<std::uint64_t>(request.item))
+        .substream(static_cast<std::uint64_t>(request.piece));
+  }
+
+  // Mirror rows (bit 0) and columns (bit 1) in place.
+  static Tensor mirrored(Tensor image, std::uint64_t mirror) {
+    const std::int64_t height = image.dim(1), width = image.dim(2);
+    for (std::int64_t c = 0; c < image.dim(0); ++c) {
+      float* plane = image.data<float>() + c * height * width;
+      if ((mirror & 1) != 0) {
+        for (std::int64_t y = 0; y < height / 2; ++y) {
+          std::swap_ranges(plane + y * width, plane + (y + 1) * width,
+                           plane + (height - 1 - y) * width);
+        }
+      }
+      if ((mirror & 2) != 0) {
+        for (std::int64_t y = 0; y < height; ++y) {
+          std::reverse(plane + y * width, plane + (y + 1) * width);
+        }
+      }
+    }
+    return image;
+  }
+
   static double missing_fraction(const Tensor& image, const io::Window& window) {
     const std::int64_t channels = image.dim(0);
     std::int64_t missing = 0;
@@ -190,11 +227,15 @@ class Crop : public TransformStage {
            static_cast<double>(channels * window.height * window.width);
   }
 
+  // Index of the mirror among a piece's random numbers, beyond those of its place.
+  static constexpr std::uint64_t kMirrorIndex = 1000;
+
   RandomStream random_;
   std::int64_t height_, width_;
   bool grid_;
   std::int64_t per_image_;
   std::int64_t stride_y_, stride_x_;
+  bool flip_;
   double max_missing_;
   double holdout_;
 };
