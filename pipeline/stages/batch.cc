@@ -13,12 +13,15 @@ StageDeclaration declaration() {
   d.summary = "Stack samples into batches in a seeded order; several inputs are mixed.";
   d.inputs = StageDeclaration::Inputs::many;
   d.parameters = {
-      param::integer("size", "Samples of a batch over all ranks that share the data.")
+      param::integer(
+          "size",
+          "Samples of a batch, over all ranks; those of the data and shard axes share them evenly.")
           .at_least(1)
           .or_else(16),
-      param::integer("shuffle",
-                     "Samples mixed with each other: pieces of an image are spread over this many. "
-                     "They are held in memory.")
+      param::integer(
+          "shuffle",
+          "Put blocks of this many samples in random order, so that pieces of an image come apart. "
+          "The samples of a block are held in memory. 0: pieces of an image stay together.")
           .at_least(0)
           .or_else(0),
   };

@@ -22,8 +22,8 @@ std::vector<ParameterSpec> image_set_parameters() {
                     "Whether each epoch takes the images in a new order drawn by the seed.")
           .or_else("shuffled"),
       param::choice("on_error", {"fail", "skip"},
-                    "What a damaged image does: end the run, or be left out and listed in the run "
-                    "folder's skipped.jsonl.")
+                    "What to do about a damaged image: end the run, or leave it out and list it in "
+                    "the run folder's skipped.jsonl.")
           .or_else("fail"),
   };
 }

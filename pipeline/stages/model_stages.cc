@@ -173,7 +173,7 @@ StageDeclaration mae_head_declaration() {
       param::number("mlp_ratio", "Width of a block's MLP as a multiple of the dim.")
           .above(0)
           .or_else(4.0),
-      param::boolean("norm_pix", "Reconstruct patches brought to mean 0 and variance 1.")
+      param::boolean("norm_pix", "Bring each patch of the target to mean 0 and variance 1 first.")
           .or_else(false),
   };
   return d;
@@ -200,7 +200,7 @@ StageDeclaration forecast_head_declaration() {
   d.type = "model.forecast_head";
   d.summary = "Predict fields at the lead time, with the latitude-weighted squared error as loss.";
   d.parameters = {
-      param::strings("variables", "Targets to predict; all if left out."),
+      param::strings("variables", "Targets to predict; all targets of the data if left out."),
       param::integer("depth", "Hidden layers before the prediction.").at_least(0).or_else(2),
       param::boolean("latitude_weighted", "Weigh rows by the cosine of their latitude.")
           .or_else(true),

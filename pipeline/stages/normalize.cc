@@ -19,10 +19,10 @@ StageDeclaration declaration() {
   d.type = "normalize";
   d.summary = "Bring each channel to mean 0 and standard deviation 1.";
   d.parameters = {
-      param::string("stats",
-                    "'auto' measures the first training samples before the run and writes "
-                    "statistics/NODE.json into the run folder; anything else is the path of such a "
-                    "file.")
+      param::string(
+          "stats",
+          "'auto' measures the first training samples before the run; anything else is the path of "
+          "a file with the statistics. The run folder gets statistics/NODE.json either way.")
           .or_else("auto"),
       param::integer("samples", "Samples that 'auto' measures, over all ranks.")
           .at_least(1)

@@ -20,7 +20,8 @@ StageDeclaration declaration() {
   d.inputs = StageDeclaration::Inputs::none;
   d.parameters = {
       param::strings("files",
-                     "Files or patterns; files of the same variables are joined in time, others "
+                     "Files or patterns (*, ?, [..], {a,b}); files of the same variables are "
+                     "joined in time, others "
                      "add channels.")
           .mandatory(),
       param::strings("channels",
@@ -46,8 +47,8 @@ StageDeclaration declaration() {
                     "Whether each epoch takes the times in a new order drawn by the seed.")
           .or_else("shuffled"),
       param::choice("on_error", {"fail", "skip"},
-                    "What a damaged field does: end the run, or be left out and listed in the run "
-                    "folder's skipped.jsonl.")
+                    "What to do about a damaged field: end the run, or leave it out and list it in "
+                    "the run folder's skipped.jsonl.")
           .or_else("fail"),
   };
   return d;

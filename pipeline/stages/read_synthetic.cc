@@ -17,8 +17,8 @@ StageDeclaration declaration() {
   StageDeclaration d;
   d.type = "read.synthetic";
   d.summary =
-      "Make images of a few random waves in memory, to stress-test a graph without files and with "
-      "reads as slow as wanted.";
+      "Make images of random waves in memory, to test a graph without files and with reads as slow "
+      "as wanted.";
   d.inputs = StageDeclaration::Inputs::none;
   d.parameters = {
       param::integer("channels", "Number of channels, named c000, c001, ...")
@@ -41,7 +41,7 @@ StageDeclaration declaration() {
       param::choice("order", {"shuffled", "sequential"},
                     "Whether each epoch takes the images in a new order drawn by the seed.")
           .or_else("shuffled"),
-      param::choice("on_error", {"fail", "skip"}, "What the image of 'fail_at' does.")
+      param::choice("on_error", {"fail", "skip"}, "What to do about the image of 'fail_at'.")
           .or_else("fail"),
   };
   return d;

@@ -15,7 +15,7 @@ namespace {
 StageDeclaration declaration() {
   StageDeclaration d;
   d.type = "write.tensors";
-  d.summary = "Write samples, batches or predictions to safetensors files with their provenance.";
+  d.summary = "Write samples, batches or a model's output to safetensors files.";
   d.parameters = {
       param::string("directory",
                     "Where the files go; a relative path is below the run folder, tensors/NODE if "
