@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 #include <fnmatch.h>
 
-#include "io/gdal_dataset.h"
 #include "io/image_source.h"
+#include "io/raster/gdal_dataset.h"
 #include "ops/base/error.h"
 
 namespace trib::io {

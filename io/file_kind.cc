@@ -8,7 +8,7 @@
 
 #include <fmt/format.h>
 
-#include "io/classic_netcdf.h"
+#include "io/grid/classic_netcdf.h"
 #include "ops/base/error.h"
 
 namespace trib::io {

@@ -10,13 +10,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "io/cf_time.h"
-#include "io/cube_file.h"
+#include "io/cube/cube_file.h"
 #include "io/file_kind.h"
-#include "io/grid_file.h"
-#include "io/grid_series.h"
+#include "io/grid/cf_time.h"
+#include "io/grid/grid_file.h"
+#include "io/grid/grid_series.h"
 #include "io/image_source.h"
-#include "io/raster_source.h"
+#include "io/raster/raster_source.h"
 #include "ops/base/error.h"
 
 namespace trib::io {

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <hdf5.h>
 
-#include "io/hdf5_handles.h"
+#include "io/cube/hdf5_handles.h"
 #include "io/sample_data/maize_field.h"
 #include "io/sample_data/writers.h"
 #include "ops/base/error.h"

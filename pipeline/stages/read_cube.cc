@@ -1,4 +1,4 @@
-#include "io/cube_source.h"
+#include "io/cube/cube_source.h"
 #include "pipeline/stage/registry.h"
 #include "pipeline/stages/builtin.h"
 #include "pipeline/stages/image_set.h"

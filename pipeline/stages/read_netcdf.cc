@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "io/grid_source.h"
+#include "io/grid/grid_source.h"
 #include "ops/base/error.h"
 #include "pipeline/stage/registry.h"
 #include "pipeline/stages/builtin.h"

@@ -1,4 +1,4 @@
-#include "io/raster_source.h"
+#include "io/raster/raster_source.h"
 #include "ops/base/error.h"
 #include "pipeline/stage/registry.h"
 #include "pipeline/stages/builtin.h"

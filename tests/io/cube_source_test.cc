@@ -1,5 +1,5 @@
 // Expected values of real files are from h5dump.
-#include "io/cube_source.h"
+#include "io/cube/cube_source.h"
 
 #include <cmath>
 #include <filesystem>

@@ -6,8 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "io/cf_time.h"
-#include "io/grid_source.h"
+#include "io/grid/cf_time.h"
+#include "io/grid/grid_source.h"
 #include "ops/base/error.h"
 #include "tests/io/netcdf_writer.h"
 

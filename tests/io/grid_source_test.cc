@@ -1,5 +1,5 @@
 // Expected values are from ncdump (raw numbers, unpacked here by hand) and cdo (means of fields).
-#include "io/grid_source.h"
+#include "io/grid/grid_source.h"
 
 #include <cmath>
 #include <numeric>
@@ -8,7 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "io/cf_time.h"
+#include "io/grid/cf_time.h"
 #include "ops/base/error.h"
 #include "tests/support/test_data.h"
 

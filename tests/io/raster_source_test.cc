@@ -1,4 +1,4 @@
-#include "io/raster_source.h"
+#include "io/raster/raster_source.h"
 
 #include <chrono>
 #include <cmath>

@@ -17,10 +17,10 @@
 #include <gtest/gtest.h>
 #include <hdf5.h>
 
-#include "io/cube_source.h"
-#include "io/grid_source.h"
-#include "io/hdf5_handles.h"
-#include "io/raster_source.h"
+#include "io/cube/cube_source.h"
+#include "io/cube/hdf5_handles.h"
+#include "io/grid/grid_source.h"
+#include "io/raster/raster_source.h"
 #include "ops/base/error.h"
 #include "tests/support/temp_dir.h"
 

@@ -1,5 +1,5 @@
 // Axes: c channel, y row, x column.
-#include "io/raster_source.h"
+#include "io/raster/raster_source.h"
 
 #include <algorithm>
 #include <atomic>
@@ -11,9 +11,9 @@
 #include <gdal_priv.h>
 
 #include "io/channel_selection.h"
-#include "io/gdal_dataset.h"
 #include "io/labels.h"
-#include "io/raster_bands.h"
+#include "io/raster/gdal_dataset.h"
+#include "io/raster/raster_bands.h"
 #include "ops/base/error.h"
 #include "ops/base/parallel.h"
 

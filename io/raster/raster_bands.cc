@@ -1,4 +1,4 @@
-#include "io/raster_bands.h"
+#include "io/raster/raster_bands.h"
 
 #include <cmath>
 #include <unordered_map>

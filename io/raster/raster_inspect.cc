@@ -6,10 +6,10 @@
 #include <gdal_priv.h>
 #include <ogr_spatialref.h>
 
-#include "io/gdal_dataset.h"
 #include "io/hdf5_lock.h"
-#include "io/raster_bands.h"
-#include "io/raster_source.h"
+#include "io/raster/gdal_dataset.h"
+#include "io/raster/raster_bands.h"
+#include "io/raster/raster_source.h"
 #include "ops/base/error.h"
 
 namespace trib::io {

@@ -1,4 +1,4 @@
-#include "io/gdal_dataset.h"
+#include "io/raster/gdal_dataset.h"
 
 #include <algorithm>
 #include <array>

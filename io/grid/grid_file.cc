@@ -1,4 +1,4 @@
-#include "io/grid_file.h"
+#include "io/grid/grid_file.h"
 
 #include <algorithm>
 #include <array>
@@ -10,8 +10,8 @@
 
 #include <fmt/format.h>
 
-#include "io/cf_time.h"
-#include "io/variable_names.h"
+#include "io/grid/cf_time.h"
+#include "io/grid/variable_names.h"
 #include "ops/base/error.h"
 
 namespace trib::io {

@@ -1,4 +1,4 @@
-#include "io/grid_source.h"
+#include "io/grid/grid_source.h"
 
 #include <algorithm>
 #include <atomic>
@@ -10,9 +10,9 @@
 
 #include <fmt/format.h>
 
-#include "io/cf_time.h"
 #include "io/file_pool.h"
-#include "io/grid_series.h"
+#include "io/grid/cf_time.h"
+#include "io/grid/grid_series.h"
 #include "io/hdf5_lock.h"
 #include "ops/base/error.h"
 

@@ -1,4 +1,4 @@
-#include "io/hdf5_handles.h"
+#include "io/cube/hdf5_handles.h"
 
 #include <type_traits>
 

@@ -1,4 +1,4 @@
-#include "io/grid_channels.h"
+#include "io/grid/grid_channels.h"
 
 #include <algorithm>
 #include <charconv>
@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 #include <fnmatch.h>
 
-#include "io/variable_names.h"
+#include "io/grid/variable_names.h"
 #include "ops/base/error.h"
 
 namespace trib::io {

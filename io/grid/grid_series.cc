@@ -1,4 +1,4 @@
-#include "io/grid_series.h"
+#include "io/grid/grid_series.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,7 @@
 
 #include <fmt/format.h>
 
-#include "io/cf_time.h"
+#include "io/grid/cf_time.h"
 #include "ops/base/error.h"
 
 namespace trib::io {

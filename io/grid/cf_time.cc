@@ -1,4 +1,4 @@
-#include "io/cf_time.h"
+#include "io/grid/cf_time.h"
 
 #include <algorithm>
 #include <array>

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "io/cube_source.h"
-#include "io/hdf5_file.h"
+#include "io/cube/cube_source.h"
+#include "io/cube/hdf5_file.h"
 #include "io/image.h"
 #include "io/unpack.h"
 

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "io/gdal_dataset.h"
 #include "io/image.h"
+#include "io/raster/gdal_dataset.h"
 
 namespace trib::io {
 

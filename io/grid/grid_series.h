@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "io/grid_channels.h"
-#include "io/grid_file.h"
+#include "io/grid/grid_channels.h"
+#include "io/grid/grid_file.h"
 
 namespace trib::io {
 

@@ -1,4 +1,4 @@
-#include "io/classic_netcdf.h"
+#include "io/grid/classic_netcdf.h"
 
 #include <algorithm>
 #include <fstream>

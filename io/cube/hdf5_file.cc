@@ -1,4 +1,4 @@
-#include "io/hdf5_file.h"
+#include "io/cube/hdf5_file.h"
 
 #include <algorithm>
 #include <functional>

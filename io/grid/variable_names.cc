@@ -1,4 +1,4 @@
-#include "io/variable_names.h"
+#include "io/grid/variable_names.h"
 
 namespace trib::io {
 namespace {

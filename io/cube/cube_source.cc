@@ -1,4 +1,4 @@
-#include "io/cube_source.h"
+#include "io/cube/cube_source.h"
 
 #include <algorithm>
 #include <array>
@@ -9,8 +9,8 @@
 
 #include <fmt/format.h>
 
-#include "io/cube_channels.h"
-#include "io/cube_file.h"
+#include "io/cube/cube_channels.h"
+#include "io/cube/cube_file.h"
 #include "io/file_pool.h"
 #include "io/hdf5_lock.h"
 #include "ops/base/error.h"

@@ -1,4 +1,4 @@
-#include "io/cube_channels.h"
+#include "io/cube/cube_channels.h"
 
 #include <algorithm>
 #include <charconv>

@@ -1,4 +1,4 @@
-#include "io/netcdf_file.h"
+#include "io/grid/netcdf_file.h"
 
 #include <algorithm>
 #include <functional>

@@ -1,4 +1,4 @@
-#include "io/cube_file.h"
+#include "io/cube/cube_file.h"
 
 #include <algorithm>
 #include <cctype>

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "io/grid/netcdf_file.h"
 #include "io/image.h"
-#include "io/netcdf_file.h"
 #include "io/unpack.h"
 
 namespace trib::io {

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "io/hdf5_handles.h"
+#include "io/cube/hdf5_handles.h"
 #include "ops/base/dtype.h"
 #include "ops/base/shape.h"
 
