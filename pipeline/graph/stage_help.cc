@@ -70,14 +70,14 @@ std::string stage_markdown(const StageDeclaration& stage) {
   if (!stage.former_types.empty()) {
     text += fmt::format("Formerly `{}`.\n", fmt::join(stage.former_types, "`, `"));
   }
-  text += "\n## Parameters\n";
-  if (stage.parameters.empty()) return text + "\nNone.\n";
+  text += "\n## Parameters\n\n";
+  if (stage.parameters.empty()) return text + "None.\n";
   for (const ParameterSpec& spec : stage.parameters) {
     std::string note;
     if (!spec.former_names.empty()) {
       note = fmt::format(" Formerly `{}`.", fmt::join(spec.former_names, "`, `"));
     }
-    text += fmt::format("\n`{}`\n: {} *{}* [{}]{}\n", spec.name, spec.sentence, kind_of(spec),
+    text += fmt::format("- `{}`: {} *{}* [{}]{}\n", spec.name, spec.sentence, kind_of(spec),
                         presence(spec, "`"), note);
   }
   return text;

@@ -101,7 +101,7 @@ size
       page.starts_with("**Cut images in patches and project each to a token.**\n\nTakes one "
                        "input.\nFormerly `tokenize`.\n\n## Parameters\n"))
       << page;
-  EXPECT_NE(page.find("\n`kind`\n: How to project. *one of linear, cross_attention* [default "
+  EXPECT_NE(page.find("\n- `kind`: How to project. *one of linear, cross_attention* [default "
                       "`linear`]\n"),
             std::string::npos)
       << page;
