@@ -114,24 +114,16 @@ class Selector {
 
   [[noreturn]] void unknown(const std::string& item) const {
     std::string offered;
-    const Channel* closest = nullptr;
-    std::size_t least = (item.size() + 1) / 2 + 1;  // half the letters may be wrong
-    for (const Channel& channel : available_) {
-      const std::size_t distance = edit_distance(item, channel.name);
-      if (distance < least) {
-        least = distance;
-        closest = &channel;
-      }
-    }
+    std::vector<std::string> names;
+    for (const Channel& channel : available_) names.push_back(channel.name);
     for (std::size_t i = 0; i < std::min(available_.size(), kNamesListed); ++i) {
       offered += (i == 0 ? "" : ", ") + available_[i].name;
     }
     if (available_.size() > kNamesListed) {
       offered += fmt::format(", ... ({} in all)", available_.size());
     }
-    throw ConfigError(fmt::format(
-        "{}: unknown channel '{}'{}; available: {}", file_, item,
-        closest != nullptr ? fmt::format(", did you mean '{}'?", closest->name) : "", offered));
+    throw ConfigError(fmt::format("{}: unknown channel '{}'{}; available: {}", file_, item,
+                                  suggest_channel(item, names), offered));
   }
 
   const std::vector<Channel>& available_;
@@ -139,6 +131,19 @@ class Selector {
 };
 
 }  // namespace
+
+std::string suggest_channel(std::string_view item, const std::vector<std::string>& names) {
+  const std::string* closest = nullptr;
+  std::size_t least = (item.size() + 1) / 2 + 1;  // half the letters may be wrong
+  for (const std::string& name : names) {
+    const std::size_t distance = edit_distance(item, name);
+    if (distance < least) {
+      least = distance;
+      closest = &name;
+    }
+  }
+  return closest != nullptr ? fmt::format(", did you mean '{}'?", *closest) : "";
+}
 
 std::vector<std::int64_t> select_channels(const std::vector<Channel>& available,
                                           const std::vector<std::string>& selection,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "io/image.h"
@@ -17,5 +18,8 @@ namespace trib::io {
 std::vector<std::int64_t> select_channels(const std::vector<Channel>& available,
                                           const std::vector<std::string>& selection,
                                           const std::string& file);
+
+/// ", did you mean 'B04'?" with the name closest to `item`, or nothing if none is near.
+std::string suggest_channel(std::string_view item, const std::vector<std::string>& names);
 
 }  // namespace trib::io

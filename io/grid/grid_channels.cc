@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <fnmatch.h>
 
+#include "io/channel_selection.h"
 #include "io/grid/variable_names.h"
 #include "ops/base/error.h"
 
@@ -67,17 +68,22 @@ class Selector {
 
   // Take every channel that fits; throw if none does.
   template <class Fits>
-  void take(Fits fits, std::string_view detail = "") {
+  void take(Fits fits, const std::string& detail = "") {
     bool found = false;
     for (std::size_t i = 0; i < offered_.size(); ++i) {
       if (!fits(offered_[i])) continue;
       found = true;
       if (std::ranges::find(chosen_, i) == chosen_.end()) chosen_.push_back(i);
     }
-    if (!found) {
-      throw ConfigError(fmt::format("{}: no channel fits \"{}\"{}; it offers {}", place_, item_,
-                                    detail, list_names(offered_)));
+    if (found) return;
+    std::vector<std::string> names;
+    for (const GridChannel& c : offered_) {
+      names.push_back(c.channel.name);
+      names.push_back(c.variable);
     }
+    throw ConfigError(fmt::format("{}: no channel fits \"{}\"{}; it offers {}", place_, item_,
+                                  detail.empty() ? suggest_channel(item_, names) : detail,
+                                  list_names(offered_)));
   }
 
   void add_levels(const std::string& variable, std::string_view levels) {

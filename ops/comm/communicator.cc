@@ -1,6 +1,7 @@
 #include "ops/comm/communicator.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <type_traits>
 
@@ -181,6 +182,13 @@ void Communicator::set_timeout(std::chrono::milliseconds timeout) {
 
 void Communicator::set_check_order(bool check_order) {
   thread_->set_check_order(check_order);
+}
+
+std::string mpi_library_version() {
+  std::array<char, MPI_MAX_LIBRARY_VERSION_STRING> text{};
+  int length = 0;
+  MPI_Get_library_version(text.data(), &length);
+  return text.data();
 }
 
 }  // namespace trib::ops

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "ops/comm/mesh.h"
@@ -100,5 +101,8 @@ class Communicator {
   MeshShape mesh_;
   bool has_mesh_ = false;
 };
+
+/// Name and version of the MPI library; may be asked at any time.
+std::string mpi_library_version();
 
 }  // namespace trib::ops

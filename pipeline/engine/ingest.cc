@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "ops/base/error.h"
+#include "pipeline/engine/failure.h"
 #include "pipeline/observe/trace.h"
 
 namespace trib::pipeline {
@@ -69,11 +70,22 @@ PacketPtr Ingest::apply(const PlannedNode& node, const PacketPtr& input, bool ta
 }
 
 PacketPtr Ingest::load(Split split, ReadTask task, const std::vector<int>& transforms) const {
-  PacketPtr packet = read(split, std::move(task));
-  for (const int at : transforms) {
-    packet = apply(plan_.nodes()[static_cast<std::size_t>(at)], packet, true);
+  const SampleRequest first = task.requests.front();
+  int node = plan_.sources()[static_cast<std::size_t>(first.source)].source;
+  try {
+    PacketPtr packet = read(split, std::move(task));
+    for (const int at : transforms) {
+      node = at;
+      packet = apply(plan_.nodes()[static_cast<std::size_t>(at)], packet, true);
+    }
+    return packet;
+  } catch (...) {
+    Failure failure;
+    failure.record_current(plan_.nodes()[static_cast<std::size_t>(node)].name(),
+                           plan_.describe(split, first));
+    failure.rethrow();
+    throw;
   }
-  return packet;
 }
 
 namespace {

@@ -36,7 +36,7 @@ class Ingest {
   std::vector<Skipped> skipped() const;
 
  private:
-  /// The samples of a task as they leave the last of `transforms`.
+  /// The samples of a task as they leave the last of `transforms`. An error names node and item.
   PacketPtr load(Split split, ReadTask task, const std::vector<int>& transforms) const;
   void note_skip(const PlannedNode& node, Packet& packet, const std::string& error) const;
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "io/library_versions.h"
+#include "ops/comm/communicator.h"
 #include "ops/kernels/gemm.h"
 
 #ifndef TRIB_VERSION
@@ -85,7 +86,7 @@ std::string environment_json(const EnvironmentFacts& facts) {
   json["assertions"] = true;
 #endif
   json["blas"] = ops::blas_description();
-  json["mpi"] = facts.mpi_version;
+  json["mpi"] = ops::mpi_library_version();
   for (const auto& [name, version] : io::library_versions()) json[name] = version;
   json["ranks"] = facts.ranks;
   json["mesh"] = {

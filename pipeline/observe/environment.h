@@ -12,7 +12,6 @@ struct EnvironmentFacts {
   ops::MeshShape mesh;
   int compute_threads = 1;
   int io_threads = 1;
-  std::string mpi_version;
 };
 
 /// JSON with versions of the program and its libraries, compiler, BLAS configuration and core,

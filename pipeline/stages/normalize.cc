@@ -135,8 +135,8 @@ class Normalize : public TransformStage {
         all.merge(slots[static_cast<std::size_t>(s * names + c)]);
       }
       if (all.count == 0) {
-        throw DataError(fmt::format("channel '{}' has no value in the {} samples measured",
-                                    statistics.channels[static_cast<std::size_t>(c)], samples_));
+        throw DataError(fmt::format("node '{}': channel '{}' has no value in the samples measured",
+                                    node(), statistics.channels[static_cast<std::size_t>(c)]));
       }
       statistics.mean.push_back(all.mean);
       statistics.std.push_back(std::sqrt(all.m2 / all.count));

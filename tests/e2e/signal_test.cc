@@ -1,0 +1,71 @@
+// SIGINT and SIGTERM end a run in good order.
+
+#include "tests/e2e/trib_test.h"
+
+namespace trib::test {
+namespace {
+
+class Signal : public TribTest {
+ protected:
+  ProgramOptions after_five_steps(int signal) const {
+    ProgramOptions options;
+    options.timeout = 20;
+    options.signal = signal;
+    options.signal_when = [this] { return lines("r/metrics.jsonl").size() > 5; };
+    return options;
+  }
+  void expect_complete_folder() const {
+    const auto found = losses("r");
+    EXPECT_GE(found.size(), 5U);
+    EXPECT_LT(found.size(), 5000U);
+    for (const std::string& line : lines("r/metrics.jsonl")) {
+      EXPECT_TRUE(nlohmann::json::accept(line)) << line;
+    }
+    EXPECT_GT(json("r/trace.json").size(), 100U);
+    EXPECT_EQ(json("r/summary.json")["training"]["steps"], found.size());
+    EXPECT_NE(column("r", "eval_loss").back(), "") << "the last step is evaluated";
+  }
+  const Arguments long_run_{"run",   "g.yaml",           "--run-dir", "r",
+                            "--set", "train.steps=5000", "--set",     "images.delay=2ms"};
+};
+
+TEST_F(Signal, InterruptEndsAfterTheStep) {
+  write("g.yaml", kMaeGraph);
+  EXPECT_EQ(trib(long_run_, after_five_steps(SIGINT)).exit_code, 130);
+  expect_complete_folder();
+}
+
+TEST_F(Signal, TerminateEndsAfterTheStep) {
+  write("g.yaml", kMaeGraph);
+  EXPECT_EQ(trib(long_run_, after_five_steps(SIGTERM)).exit_code, 143);
+  expect_complete_folder();
+}
+
+TEST_F(Signal, RanksEndTogether) {
+  write("g.yaml", kMaeGraph);
+  // mpirun ends with a code of its own, but gives the ranks the time to end in good order.
+  const ProgramResult result =
+      mpirun(2, long_run_ + Arguments{"--set", "mesh.data=2"}, after_five_steps(SIGTERM));
+  EXPECT_NE(result.exit_code, 0);
+  expect_complete_folder();
+}
+
+TEST_F(Signal, GraphWithoutTrainingEndsEarly) {
+  write("g.yaml", R"(nodes:
+  images:  {type: read.synthetic, items: 100000, delay: 2ms, size: 8}
+  batches: {type: batch, from: images, size: 4}
+  end:     {type: write.tensors, from: batches}
+)");
+  ProgramOptions options;
+  options.timeout = 20;
+  options.signal = SIGINT;
+  options.signal_when = [this] { return exists("r/tensors/end/batch-000010.safetensors"); };
+  const ProgramResult result = trib({"run", "g.yaml", "--run-dir", "r"}, options);
+  EXPECT_EQ(result.exit_code, 130) << result.err;
+  const std::int64_t samples = json("r/summary.json")["samples"];
+  EXPECT_GE(samples, 44);
+  EXPECT_LT(samples, 100000);
+}
+
+}  // namespace
+}  // namespace trib::test
