@@ -1,7 +1,9 @@
 // Speed of the kernels, each beside what this machine can do: products beside the peak of sgemm,
 // kernels that mostly move memory beside a plain parallel copy.
 //
-//   env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE build/release/bench/bench_kernels
+//   env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE build/release/bench/bench_kernels [--peak]
+//
+// With --peak it says what the machine can do and ends.
 //
 // Counters, all per second: GFLOP (or GB, each operand counted once) and its `ratio` to what the
 // machine does with as many threads.
@@ -10,6 +12,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <string_view>
 #include <vector>
 
 #include <benchmark/benchmark.h>
@@ -378,6 +381,8 @@ TRIB_BENCH(bm_patchify)->Apply(patch_shapes);
 }  // namespace trib::ops
 
 int main(int argc, char** argv) {
+  const bool only_peak = argc == 2 && std::string_view(argv[1]) == "--peak";
+  if (only_peak) argc = 1;
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   const auto& machine = trib::ops::machine();
@@ -388,6 +393,7 @@ int main(int argc, char** argv) {
   fmt::print("sgemm peak: {:.0f} GFLOP/s on 1 thread, {:.0f} on {}\ncopy: {:.1f} GB/s\n",
              machine.serial_gflops, machine.gflops, trib::parallel_width(), machine.copy_gbytes);
   std::fflush(stdout);
+  if (only_peak) return 0;
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
 }

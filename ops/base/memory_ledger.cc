@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <memory>
 
 #include <fmt/format.h>
 
@@ -21,6 +22,24 @@ std::array<Counter, kMemoryKinds> counters;
 
 Counter& counter(MemoryKind kind) {
   return counters[static_cast<std::size_t>(kind)];
+}
+
+// Not std::aligned_alloc: that of glibc before 2.38 does not find the blocks it was given back, so
+// that the memory of a long run of equal samples grows. The start of the block lies before the
+// data.
+std::byte* allocate_aligned(std::size_t bytes) {
+  constexpr std::size_t kAlignment = 64;
+  std::size_t space = bytes + kAlignment;
+  void* const block = std::malloc(sizeof(void*) + space);
+  if (block == nullptr) return nullptr;
+  void* data = static_cast<void**>(block) + 1;
+  std::align(kAlignment, bytes, data, space);
+  static_cast<void**>(data)[-1] = block;
+  return static_cast<std::byte*>(data);
+}
+
+void free_aligned(std::byte* data) {
+  if (data != nullptr) std::free(reinterpret_cast<void**>(data)[-1]);
 }
 
 }  // namespace
@@ -61,10 +80,8 @@ void reset_peaks() {
 }  // namespace memory_ledger
 
 Buffer::Buffer(std::size_t bytes, MemoryKind kind) : data_(nullptr), bytes_(bytes), kind_(kind) {
-  constexpr std::size_t kAlignment = 64;
-  const std::size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
   if (bytes > 0) {
-    data_ = static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded));
+    data_ = allocate_aligned(bytes);
     if (data_ == nullptr) {
       throw RuntimeError(fmt::format("out of memory: {} bytes asked for {}", bytes, name_of(kind)));
     }
@@ -73,7 +90,7 @@ Buffer::Buffer(std::size_t bytes, MemoryKind kind) : data_(nullptr), bytes_(byte
 }
 
 Buffer::~Buffer() {
-  std::free(data_);
+  free_aligned(data_);
   memory_ledger::release(kind_, static_cast<std::int64_t>(bytes_));
 }
 

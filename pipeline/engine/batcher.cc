@@ -18,10 +18,10 @@ std::vector<BatchPtr> Batcher::add(const PacketPtr& packet, bool take) {
                                       [&](const auto& r) { return r.position == position; });
     const auto index = static_cast<std::size_t>(request - packet->requests.begin());
     waiting_.insert_or_assign(
-        position, Waiting{take ? std::move(sample) : sample, packet->credits[index], false});
+        position, Waiting{packet->credits[index], take ? std::move(sample) : sample, false});
   }
   for (const std::uint64_t position : packet->skipped) {
-    waiting_.insert_or_assign(position, Waiting{{}, nullptr, true});
+    waiting_.insert_or_assign(position, Waiting{nullptr, {}, true});
   }
   std::vector<BatchPtr> batches;
   for (auto next = waiting_.begin(); next != waiting_.end() && next->first == next_position_;

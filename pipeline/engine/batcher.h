@@ -23,8 +23,8 @@ class Batcher {
 
  private:
   struct Waiting {
+    std::shared_ptr<const Credit> credit;  // given back after the sample is gone
     Sample sample;
-    std::shared_ptr<const Credit> credit;
     bool skipped = false;
   };
   BatchPtr make_batch();

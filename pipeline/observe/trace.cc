@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <memory>
 #include <mutex>
+#include <set>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
@@ -18,7 +20,7 @@ using Clock = std::chrono::steady_clock;
 
 struct Event {
   const char* category;  // null: a counter
-  std::string name;
+  const std::string* name;
   double start;
   double value;  // duration, or the counter's value
 };
@@ -28,6 +30,9 @@ constexpr std::size_t kMaxEventsPerThread = 500'000;
 
 struct Track {
   std::mutex mutex;  // uncontended but while the events are written
+  // Of each name one copy: small blocks that live as long as the run, allocated among the samples
+  // that come and go, would keep the memory between them from being used again.
+  std::set<std::string, std::less<>> names;
   std::vector<Event> events;
   std::string name;
   std::size_t dropped = 0;
@@ -58,14 +63,16 @@ Track& this_track() {
   return *track;
 }
 
-void record(Event event) {
+void record(const char* category, std::string_view name, double start, double value) {
   Track& track = this_track();
   const std::lock_guard lock(track.mutex);
-  if (track.events.size() < kMaxEventsPerThread) {
-    track.events.push_back(std::move(event));
-  } else {
+  if (track.events.size() == kMaxEventsPerThread) {
     ++track.dropped;
+    return;
   }
+  auto known = track.names.find(name);
+  if (known == track.names.end()) known = track.names.emplace(name).first;
+  track.events.push_back({category, &*known, start, value});
 }
 
 std::string json_string(const std::string& text) {
@@ -90,7 +97,7 @@ void name_thread(const std::string& name) {
 }
 
 void counter(std::string_view name, double value) {
-  if (recorder().enabled) record({nullptr, std::string(name), seconds(), value});
+  if (recorder().enabled) record(nullptr, name, seconds(), value);
 }
 
 Span::Span(const char* category, std::string_view name) : category_(category), start_(-1) {
@@ -100,7 +107,7 @@ Span::Span(const char* category, std::string_view name) : category_(category), s
 }
 
 Span::~Span() {
-  if (start_ >= 0) record({category_, std::move(name_), start_, seconds() - start_});
+  if (start_ >= 0) record(category_, name_, start_, seconds() - start_);
 }
 
 void write_events(const std::string& path) {
@@ -128,13 +135,13 @@ void write_events(const std::string& path) {
         fmt::print(file.get(),
                    ",\n"
                    R"({{"ph":"C","pid":{},"tid":{},"ts":{:.1f},"name":{},"args":{{"value":{}}}}})",
-                   all.rank, tid, start_us, json_string(event.name), event.value);
+                   all.rank, tid, start_us, json_string(*event.name), event.value);
       } else {
         fmt::print(
             file.get(),
             ",\n"
             R"({{"ph":"X","pid":{},"tid":{},"ts":{:.1f},"dur":{:.1f},"cat":"{}","name":{}}})",
-            all.rank, tid, start_us, event.value * 1e6, event.category, json_string(event.name));
+            all.rank, tid, start_us, event.value * 1e6, event.category, json_string(*event.name));
       }
     }
   }

@@ -40,32 +40,33 @@ struct Sample {
 /// All samples that are cut from one read of one item. Keeps positions that failed to be read, so
 /// that whoever restores the order does not wait for them.
 struct Packet {
+  // Credits come first, to be given back last: what they stand for is free by then.
+  std::vector<std::shared_ptr<const Credit>> credits;  ///< one per request, for the sample
+  std::shared_ptr<const Credit> read_credit;           ///< what the read holds beyond its samples
   Split split = Split::train;
   std::vector<SampleRequest> requests;
   std::vector<Sample> samples;  ///< one per read before the expanding stage, one per request after
   std::vector<std::uint64_t> skipped;
-  std::vector<std::shared_ptr<const Credit>> credits;  ///< one per request, for the sample
-  std::shared_ptr<const Credit> read_credit;           ///< what the read holds beyond its samples
 };
 using PacketPtr = std::shared_ptr<Packet>;
 
 /// Samples stacked, with the record of each.
 struct Batch {
-  std::uint64_t index = 0;  ///< counts batches of this rank
-  Tensor x_bchw;            ///< f32, MemoryKind::ingest
+  std::vector<std::shared_ptr<const Credit>> credits;  ///< given back last
+  std::uint64_t index = 0;                             ///< counts batches of this rank
+  Tensor x_bchw;                                       ///< f32, MemoryKind::ingest
   Tensor target_bvhw;
   std::vector<float> lead_hours;
   std::vector<io::Provenance> provenance;
   std::vector<SampleRequest> requests;
-  std::vector<std::shared_ptr<const Credit>> credits;
 };
 using BatchPtr = std::shared_ptr<const Batch>;
 
 /// A batch inside the model. `permit` lets the next batch in when it is destroyed.
 struct StepMessage {
+  std::shared_ptr<void> permit;
   BatchPtr batch;
   std::unique_ptr<model::Step> step;
-  std::shared_ptr<void> permit;
   double wait_seconds = 0;   ///< how long the model stood idle for this batch
   double start_seconds = 0;  ///< run clock when the first layer began
 };
