@@ -9,7 +9,7 @@ preset=release
 case "${1:-}" in release | debug | asan | tsan) preset=$1 && shift ;; esac
 
 cmake/install_packages.sh
-cmake --preset "$preset" -DTRIB_BUILD_BENCH=OFF >/dev/null
+cmake --preset "$preset" >/dev/null
 cmake --build --preset "$preset"
 
 # Ranks of a test share the machine; as root Open MPI wants to be told twice.
