@@ -20,6 +20,8 @@ class Batcher {
 
   /// Add a packet; `take` allows to use up its samples. Returns the batches it completes.
   std::vector<BatchPtr> add(const PacketPtr& packet, bool take);
+  /// What is left at the end of the stream, a smaller batch; null if nothing is.
+  BatchPtr rest() { return ready_.empty() ? nullptr : make_batch(); }
 
  private:
   struct Waiting {

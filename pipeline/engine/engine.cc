@@ -38,15 +38,22 @@ class Engine::Impl {
       build();
       graph_->reserve_wait();
       last_step_end_ = trace::seconds();
+      source_open_ = true;
       pump();
       graph_->wait_for_all();
+      if (deliver_rest()) graph_->wait_for_all();
     });
     // The read that closed the source may still be on its way out.
     while (io_tasks_ > 0) std::this_thread::yield();
     finish_sinks();
+    // Nodes go before the graph they are part of.
     nodes_.clear();
+    limiter_.reset();
+    queue_.reset();
     graph_.reset();
     failure_.rethrow();
+    expect_some_samples();
+    report_.samples = samples_;
     report_.seconds = trace::seconds() - start;
     report_.peak_items = budget_.peak_items();
     report_.peak_bytes = budget_.peak_bytes();
@@ -107,7 +114,7 @@ class Engine::Impl {
 
   // Runs on one thread at a time.
   void start_reads() {
-    if (source_closed_ || !graph_) return;
+    if (!source_open_) return;
     if (!plan_.training() && interrupted_ && interrupted_()) stopping_ = true;
     while (!stopping_ && !exhausted_) {
       if (!next_task_) next_task_ = sampler_.next();
@@ -129,7 +136,7 @@ class Engine::Impl {
     }
     trace::counter("samples in flight", static_cast<double>(budget_.items()));
     if ((stopping_ || exhausted_) && reads_in_flight_ == 0) {
-      source_closed_ = true;
+      source_open_ = false;
       graph_->release_wait();
     }
   }
@@ -142,7 +149,7 @@ class Engine::Impl {
         name, [&] { return plan_.describe(Split::train, first); },
         [&] {
           PacketPtr packet = ingest_.read(Split::train, std::move(task));
-          note_skips(*packet);
+          count_skips(*packet);
           for (std::size_t i = 0; i < packet->requests.size(); ++i) {
             packet->credits.push_back(credit->split(1, plan_.ingest().sample_bytes));
           }
@@ -154,19 +161,25 @@ class Engine::Impl {
     pump();
   }
 
-  // With on_error: skip an endless run over files that are all broken would never end.
-  void note_skips(const Packet& packet) {
-    if (packet.skipped.empty()) {
-      skipped_in_a_row_ = 0;
-      return;
-    }
+  // With on_error: skip an endless run over files that are all broken would never end. What arrives
+  // at the batch sets the count back; what is in flight may be good and of an epoch of its own
+  // each.
+  void count_skips(const Packet& packet) {
+    if (!plan_.training() || packet.skipped.empty()) return;
     skipped_in_a_row_ += static_cast<std::int64_t>(packet.skipped.size());
-    if (skipped_in_a_row_ >= sampler_.samples_per_epoch()) {
-      throw DataError(
-          fmt::format("{} samples in a row could not be read: nothing is left to skip "
-                      "to; the last error was: {}",
-                      skipped_in_a_row_.load(), ingest_.skipped().back().error));
-    }
+    if (skipped_in_a_row_ < (1 + budget_.items()) * sampler_.samples_per_epoch()) return;
+    throw DataError(
+        fmt::format("{} samples in a row were skipped: nothing is left; the last error "
+                    "was: {}",
+                    skipped_in_a_row_.load(), ingest_.skipped().back().error));
+  }
+
+  void expect_some_samples() const {
+    if (samples_ > 0 || stopping_) return;
+    const std::vector<Ingest::Skipped> skipped = ingest_.skipped();
+    if (skipped.empty()) return;
+    throw DataError(fmt::format("all {} images were skipped; the last error was: {}",
+                                skipped.size(), skipped.back().error));
   }
 
   flow::broadcast_node<PacketPtr>& source_out(int node) {
@@ -225,7 +238,7 @@ class Engine::Impl {
               planned.name(), [&] { return subject_of(*input); },
               [&] {
                 output = ingest_.apply(planned, input, take);
-                if (output->skipped.size() > input->skipped.size()) note_skips(*output);
+                if (output->skipped.size() > input->skipped.size()) count_skips(*output);
               });
           return output;
         });
@@ -243,10 +256,9 @@ class Engine::Impl {
               planned.name(), [&] { return subject_of(*input); },
               [&] {
                 const trace::Span span("ingest", planned.name());
+                if (!input->samples.empty()) skipped_in_a_row_ = 0;
                 for (BatchPtr& batch : batcher_.add(input, take)) {
-                  ++report_.batches;
-                  report_.samples += static_cast<std::int64_t>(batch->requests.size());
-                  ++batches_waiting_;
+                  count(*batch);
                   std::get<0>(ports).try_put(std::move(batch));
                 }
               });
@@ -254,6 +266,29 @@ class Engine::Impl {
     node.packets_in = made.get();
     node.batches_out = &flow::output_port<0>(*made);
     node.node = std::move(made);
+  }
+
+  void count(const Batch& batch) {
+    ++report_.batches;
+    samples_ += static_cast<std::int64_t>(batch.requests.size());
+    ++batches_waiting_;
+  }
+
+  // Samples that do not fill a batch when the sources are exhausted; a training never is.
+  bool deliver_rest() {
+    if (plan_.batch_node() < 0 || stopping_) return false;
+    bool delivered = false;
+    guarded(
+        plan_.nodes()[static_cast<std::size_t>(plan_.batch_node())].name(), [] { return "rest"; },
+        [&] {
+          const BatchPtr rest = batcher_.rest();
+          if (rest == nullptr) return;
+          count(*rest);
+          auto& node =
+              static_cast<BatchNode&>(*nodes_[static_cast<std::size_t>(plan_.batch_node())].node);
+          delivered = flow::output_port<0>(node).try_put(rest);
+        });
+    return delivered;
   }
 
   // The first layer stands behind a queue and a limiter that lets one step in.
@@ -318,6 +353,7 @@ class Engine::Impl {
   }
 
   void make_sink(const PlannedNode& planned, FlowNode& node) {
+    ++unsatisfied_sinks_;
     switch (plan_.nodes()[static_cast<std::size_t>(planned.inputs.front())].info.kind) {
       case StreamKind::samples: {
         auto made = std::make_unique<flow::function_node<PacketPtr>>(
@@ -329,10 +365,10 @@ class Engine::Impl {
                     for (const Sample& sample : packet->samples) {
                       if (planned.sink->satisfied()) break;
                       planned.sink->consume_sample(sample);
-                      if (plan_.batch_node() < 0) ++report_.samples;
+                      if (plan_.batch_node() < 0) ++samples_;
+                      stop_when_satisfied(*planned.sink);
                     }
                   });
-              stop_when_satisfied();
             });
         node.packets_in = made.get();
         node.node = std::move(made);
@@ -345,9 +381,10 @@ class Engine::Impl {
                   planned.name(), [&] { return fmt::format("batch {}", batch->index); },
                   [&] {
                     const trace::Span span("sink", planned.name());
-                    if (!planned.sink->satisfied()) planned.sink->consume_batch(*batch);
+                    if (planned.sink->satisfied()) return;
+                    planned.sink->consume_batch(*batch);
+                    stop_when_satisfied(*planned.sink);
                   });
-              stop_when_satisfied();
             });
         node.batches_in = made.get();
         node.node = std::move(made);
@@ -360,10 +397,11 @@ class Engine::Impl {
                   planned.name(), [&] { return fmt::format("batch {}", message->batch->index); },
                   [&] {
                     const trace::Span span("sink", planned.name());
-                    if (!planned.sink->satisfied()) planned.sink->consume_step(*message->step);
+                    if (planned.sink->satisfied()) return;
+                    planned.sink->consume_step(*message->step);
+                    stop_when_satisfied(*planned.sink);
                   });
               last_step_end_ = trace::seconds();
-              stop_when_satisfied();
             });
         node.steps_in = made.get();
         node.node = std::move(made);
@@ -373,12 +411,9 @@ class Engine::Impl {
   }
 
   // A graph that trains ends with its training; any other when all its sinks have had enough.
-  void stop_when_satisfied() {
-    if (plan_.training() || stopping_) return;
-    const bool all = std::all_of(plan_.nodes().begin(), plan_.nodes().end(), [](const auto& node) {
-      return node.sink == nullptr || node.sink->satisfied();
-    });
-    if (all) stop();
+  // Called after each consume: a sink becomes satisfied once, and only its own thread may ask it.
+  void stop_when_satisfied(const SinkStage& sink) {
+    if (sink.satisfied() && --unsatisfied_sinks_ == 0 && !plan_.training()) stop();
   }
 
   void finish_sinks() {
@@ -396,16 +431,18 @@ class Engine::Impl {
   EngineReport report_;
 
   std::atomic<std::int64_t> pump_requests_{0};
-  Sampler sampler_;  // this and the next three belong to whoever runs start_reads()
+  Sampler sampler_;  // this and the next two belong to whoever runs start_reads()
   std::optional<ReadTask> next_task_;
   bool exhausted_ = false;
-  bool source_closed_ = false;
+  std::atomic<bool> source_open_{false};  // once in a run; set by run() when the graph stands
   std::atomic<std::int64_t> reads_in_flight_{0};
   std::atomic<std::int64_t> io_tasks_{0};  // that may still touch this object
   std::optional<flow::graph> graph_;
 
   std::atomic<bool> stopping_{false};
   std::atomic<std::int64_t> skipped_in_a_row_{0};
+  std::atomic<std::int64_t> unsatisfied_sinks_{0};
+  std::atomic<std::int64_t> samples_{0};
   std::atomic<std::int64_t> batches_waiting_{0};
   double last_step_end_ = 0;  // written and read by serial nodes of one chain
 

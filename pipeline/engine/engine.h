@@ -22,7 +22,7 @@ struct StepHandler {
 };
 
 struct EngineReport {
-  std::int64_t samples = 0;  ///< that reached a batch, or sinks where there is no batch
+  std::int64_t samples = 0;  ///< that reached a batch; without one, that sinks took
   std::int64_t batches = 0;
   double seconds = 0;
   std::int64_t peak_items = 0;  ///< of the ingest budget
@@ -37,8 +37,9 @@ class Engine {
   Engine(Plan& plan, Threads& threads, Ingest& ingest, StepHandler steps);
   ~Engine();
 
-  /// Run until the sources are exhausted or stop() is called, then drain. Throws the first error of
-  /// any node, with node and item.
+  /// Run until the sources are exhausted or stop() is called, then drain; call it once. The last
+  /// batch of a graph that does not train may be smaller. Throws the first error of any node, with
+  /// node and item.
   EngineReport run();
   /// Ask for the end; what is in flight is dropped. May be called from any thread or callback.
   void stop();

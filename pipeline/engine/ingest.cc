@@ -16,8 +16,12 @@ Ingest::Ingest(Plan& plan, Threads& threads) : plan_(plan), threads_(threads) {}
 void Ingest::note_skip(const PlannedNode& node, Packet& packet, const std::string& error) const {
   packet.samples.clear();
   for (const SampleRequest& request : packet.requests) packet.skipped.push_back(request.position);
+  Skipped skipped{node.name(), plan_.describe(packet.split, packet.requests.front()), error};
   const std::lock_guard lock(mutex_);
-  skipped_.push_back({node.name(), plan_.describe(packet.split, packet.requests.front()), error});
+  const bool is_known = std::any_of(skipped_.begin(), skipped_.end(), [&](const Skipped& known) {
+    return known.node == skipped.node && known.item == skipped.item;
+  });
+  if (!is_known) skipped_.push_back(std::move(skipped));
 }
 
 PacketPtr Ingest::read(Split split, ReadTask task) const {
@@ -59,7 +63,14 @@ PacketPtr Ingest::apply(const PlannedNode& node, const PacketPtr& input, bool ta
       const std::span<const SampleRequest> requests =
           expands ? std::span<const SampleRequest>(output->requests)
                   : std::span<const SampleRequest>(&own, 1);
+      const std::size_t expected = output->samples.size() + requests.size();
       node.transform->apply(std::move(sample), output->split, requests, output->samples);
+      // A sample that never comes would be waited for at the batch.
+      if (output->samples.size() != expected) {
+        throw RuntimeError(fmt::format(
+            "stage '{}' made {} samples where {} were asked for", node.definition->type(),
+            output->samples.size() + requests.size() - expected, requests.size()));
+      }
     }
   } catch (const DataError& error) {
     const PlannedNode& source = plan_.nodes()[static_cast<std::size_t>(path.source)];

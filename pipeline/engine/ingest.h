@@ -33,6 +33,7 @@ class Ingest {
   struct Skipped {
     std::string node, item, error;
   };
+  /// What was left out, each item once.
   std::vector<Skipped> skipped() const;
 
  private:

@@ -249,6 +249,13 @@ std::int64_t Plan::pieces(Split split, const SourcePath& path, std::int64_t item
   return 1;
 }
 
+bool Plan::holds_out(const SourcePath& path) const {
+  return nodes_[static_cast<std::size_t>(path.source)].source->holds_out() ||
+         std::any_of(path.transforms.begin(), path.transforms.end(), [&](int at) {
+           return nodes_[static_cast<std::size_t>(at)].transform->holds_out();
+         });
+}
+
 SamplerOptions Plan::sampler_options(Split split) const {
   SamplerOptions options;
   options.seed = options_.seed;
@@ -257,7 +264,9 @@ SamplerOptions Plan::sampler_options(Split split) const {
   options.batch_size = rank_batch_size() * options_.data_ranks;
   for (const SourcePath& path : sources_) {
     const SourceStage& source = *nodes_[static_cast<std::size_t>(path.source)].source;
-    std::vector<std::int32_t> counts(static_cast<std::size_t>(source.items(split)));
+    // What a path without a holdout delivers is trained on: nothing of it may be evaluated on.
+    const bool used = split == Split::train || holds_out(path);
+    std::vector<std::int32_t> counts(used ? static_cast<std::size_t>(source.items(split)) : 0);
     for (std::size_t item = 0; item < counts.size(); ++item) {
       counts[item] =
           static_cast<std::int32_t>(pieces(split, path, static_cast<std::int64_t>(item)));
@@ -357,13 +366,10 @@ void Plan::limit_ingest(const GraphDefinition& graph) {
 
 void Plan::check_evaluation() const {
   if (!training_ || training_->evaluate_every == 0) return;
-  const auto holds_out = [](const PlannedNode& node) {
-    return (node.source != nullptr && node.source->holds_out()) ||
-           (node.transform != nullptr && node.transform->holds_out());
-  };
   Diagnostics problems;
   const NodeDefinition& train = *nodes_[static_cast<std::size_t>(find(training_->node))].definition;
-  if (std::none_of(nodes_.begin(), nodes_.end(), holds_out)) {
+  if (std::none_of(sources_.begin(), sources_.end(),
+                   [&](const SourcePath& path) { return holds_out(path); })) {
     problems.add(train.mark, train.name,
                  "evaluates on samples that are held out, but no stage holds any out: set "
                  "'holdout' on the reader or on crop, or evaluate_every: 0");

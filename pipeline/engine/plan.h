@@ -66,7 +66,6 @@ class Plan {
   Plan(const GraphDefinition& graph, const Registry& registry, const PlanOptions& options);
 
   const std::vector<PlannedNode>& nodes() const { return nodes_; }
-  std::vector<PlannedNode>& nodes() { return nodes_; }
   /// Number of a node by name, -1 if there is none.
   int find(const std::string& name) const;
   /// Sources in the order of SampleRequest::source.
@@ -96,6 +95,7 @@ class Plan {
   SourcePath path_to_source(int from) const;
   void limit_ingest(const GraphDefinition& graph);
   void check_evaluation() const;
+  bool holds_out(const SourcePath& path) const;
   std::int64_t pieces(Split split, const SourcePath& path, std::int64_t item) const;
   std::int64_t item_bytes(const SourcePath& path, Split split, std::int64_t item,
                           std::int64_t pieces) const;

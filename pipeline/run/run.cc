@@ -65,9 +65,11 @@ class Run {
       : options_(options), registry_(registry), leads_(communicator_.rank() == 0) {}
 
   int execute() {
-    // Until here no rank waits for another: they agree on whether all are ready.
-    if (const ExitCode code = all_ready([this] { prepare(); }); code != ExitCode::ok) {
-      return static_cast<int>(code);
+    // A rank that fails here must not leave the others waiting in a collective: after each part
+    // they agree on whether all have come through it.
+    for (const auto part : {&Run::load, &Run::plan, &Run::make_folder}) {
+      const ExitCode code = all_ready([&] { (this->*part)(); });
+      if (code != ExitCode::ok) return static_cast<int>(code);
     }
     try {
       run();
@@ -134,17 +136,24 @@ class Run {
     return static_cast<int>(code);
   }
 
-  void prepare() {
+  void load() {
     graph_ = load_graph(options_.graph, options_.sets, registry_);
+    mesh_of(*graph_);  // refuses what cannot run
+    if (leads_) print_warnings(*graph_);
+  }
+
+  void plan() {
     const ops::MeshShape mesh = mesh_of(*graph_);
     communicator_.split(mesh);
-    if (leads_) print_warnings(*graph_);
     plan_.emplace(*graph_, registry_,
                   plan_options(*graph_, mesh.data, communicator_.rank(ops::MeshAxis::data)));
-    if (leads_) {
-      folder_ = options_.run_dir.empty() ? create_run_folder(graph_->runs(), graph_->name())
-                                         : create_run_folder_at(options_.run_dir);
-    }
+    const Capture refuses_what_cannot_be_captured(options_.capture, *plan_);
+  }
+
+  void make_folder() {
+    if (!leads_) return;
+    folder_ = options_.run_dir.empty() ? create_run_folder(graph_->runs(), graph_->name())
+                                       : create_run_folder_at(options_.run_dir);
   }
 
   void share_folder_name() {

@@ -62,7 +62,8 @@ struct Batch {
 };
 using BatchPtr = std::shared_ptr<const Batch>;
 
-/// A batch inside the model. `permit` lets the next batch in when it is destroyed.
+/// A batch inside the model. `permit` lets the next batch in when it is destroyed: after all else,
+/// since the next step uses the same memory.
 struct StepMessage {
   std::shared_ptr<void> permit;
   BatchPtr batch;

@@ -92,6 +92,12 @@ class ReadNetcdf : public SourceStage {
     info.extent = source_->extent(0);
     if (!leads_.empty()) {
       target_source_ = io::open_grid(target_options_);
+      if (target_source_->times() != source_->times()) {
+        throw ConfigError(fmt::format(
+            "targets: their files have {} times and those of the channels {}, or other ones; both "
+            "must be given for the same times",
+            target_source_->times().size(), source_->times().size()));
+      }
       info.targets = target_source_->channels();
     }
     make_items();

@@ -50,6 +50,17 @@ class Collect : public SinkStage {
   std::int64_t wanted_;
 };
 
+/// A stage that finds fault with every sample.
+class Break : public TransformStage {
+ public:
+  using TransformStage::TransformStage;
+  StreamInfo prepare(const StreamInfo& input) override { return input; }
+  void apply(Sample /*input*/, Split /*split*/, std::span<const SampleRequest> /*requests*/,
+             std::vector<Sample>& /*output*/) const override {
+    throw DataError("broken");
+  }
+};
+
 class EngineTest : public testing::Test {
  protected:
   struct Result {
@@ -69,6 +80,11 @@ class EngineTest : public testing::Test {
     registry.add(collect, [this](const StageContext& context) {
       return std::make_unique<Collect>(context, *collected_);
     });
+    StageDeclaration broken;
+    broken.type = "test.break";
+    broken.summary = "Find fault with every sample.";
+    registry.add(broken,
+                 [](const StageContext& context) { return std::make_unique<Break>(context); });
     const std::string path = testing::TempDir() + "/engine_test.yaml";
     std::ofstream(path) << "name: test\nseed: 5\n" << yaml;
     const GraphDefinition graph = load_graph(path, {}, registry);
@@ -181,6 +197,31 @@ TEST_F(EngineTest, SkippedItemsLeaveNoHole) {
   ASSERT_EQ(result.skipped.size(), 1U);
   EXPECT_EQ(result.skipped[0].item, "synthetic image 17");
   EXPECT_EQ(collected_->positions[4], (std::vector<std::uint64_t>{32, 33, 36, 37, 38, 39, 40, 41}));
+}
+
+TEST_F(EngineTest, SeveralSinksEndTheRunTogether) {
+  const Result result = run(R"(nodes:
+  images:  {type: read.synthetic, channels: 1, size: [4, 4], items: 1000}
+  first:   {type: sink, from: images, count: 5}
+  second:  {type: sink, from: images, count: 9}
+)");
+  EXPECT_EQ(result.report.samples, 5 + 9);
+}
+
+TEST_F(EngineTest, FaultsThatAStageFindsAreSkippedOrEndTheRun) {
+  const char* graph = R"(nodes:
+  images:  {{type: read.synthetic, items: 3, on_error: {}}}
+  broken:  {{type: test.break, from: images}}
+  batches: {{type: batch, from: broken, size: 2}}
+  end:     {{type: sink, from: batches}}
+)";
+  EXPECT_THROW(run(fmt::format(fmt::runtime(graph), "fail")), Error);
+  try {
+    run(fmt::format(fmt::runtime(graph), "skip"));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("all 3 images were skipped; the last error was: broken"));
+  }
 }
 
 TEST_F(EngineTest, NothingLeftToSkipToIsAnError) {
