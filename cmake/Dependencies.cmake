@@ -1,4 +1,5 @@
-# Everything the project links, in one place; the packages are listed in cmake/packages.txt.
+# Everything the project links, in one place; the packages are listed in cmake/packages.txt. Also
+# read by programs that link the installed libraries.
 
 include(GNUInstallDirs)
 find_package(Threads REQUIRED)
@@ -6,7 +7,6 @@ find_package(PkgConfig REQUIRED)
 find_package(TBB REQUIRED)
 find_package(MPI REQUIRED COMPONENTS C)
 find_package(fmt REQUIRED)
-find_package(spdlog REQUIRED)
 find_package(yaml-cpp REQUIRED)
 find_package(GDAL REQUIRED)
 find_package(HDF5 REQUIRED COMPONENTS C)
@@ -19,6 +19,3 @@ pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 # its thread count must be ours to set (OpenMP builds ignore openblas_set_num_threads).
 find_library(TRIB_OPENBLAS NAMES openblas PATH_SUFFIXES openblas-pthread REQUIRED)
 find_path(TRIB_OPENBLAS_INCLUDE cblas.h PATH_SUFFIXES openblas-pthread REQUIRED)
-
-find_path(TRIB_JSON_INCLUDE nlohmann/json.hpp REQUIRED)
-find_path(TRIB_CLI11_INCLUDE CLI/CLI.hpp REQUIRED)

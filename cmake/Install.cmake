@@ -12,7 +12,10 @@ install(TARGETS tributary tributary_ops tributary_io tributary_model tributary_p
 install(TARGETS trib RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 foreach(room ops io model pipeline)
   install(DIRECTORY ${room} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tributary
-    FILES_MATCHING PATTERN "*.h")
+    FILES_MATCHING PATTERN "*.h"
+    # Internal; they need headers of other libraries.
+    PATTERN communication_thread.h EXCLUDE
+    PATTERN value_json.h EXCLUDE)
 endforeach()
 install(DIRECTORY graphs DESTINATION ${CMAKE_INSTALL_DATADIR}/tributary)
 
