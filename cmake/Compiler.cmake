@@ -30,6 +30,8 @@ endif()
 if(TRIB_SANITIZE)
   add_compile_options(-fsanitize=${TRIB_SANITIZE} -fno-omit-frame-pointer -g1)
   add_link_options(-fsanitize=${TRIB_SANITIZE})
+  # With sanitizers GCC takes parts of the standard library for uninitialised (its manual says so).
+  add_compile_options(-Wno-maybe-uninitialized)
   if(TRIB_SANITIZE MATCHES "undefined")
     add_compile_options(-fno-sanitize-recover=undefined)
   endif()

@@ -25,7 +25,8 @@ class Engine::Impl {
         steps_(std::move(steps)),
         sampler_(plan.sampler_options(Split::train)),
         // Stacking a batch needs its bytes a second time for a moment.
-        budget_(plan.ingest().items, plan.ingest().bytes - plan.ingest().collate_bytes),
+        budget_(plan.ingest().items, plan.ingest().bytes - plan.ingest().collate_bytes,
+                plan.ingest().reads),
         order_(plan.sampler_options(Split::train)),
         batcher_(plan.rank_batch_size(), order_) {
     budget_.on_release([this] { pump(); });

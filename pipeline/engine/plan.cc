@@ -340,6 +340,9 @@ void Plan::limit_ingest(const GraphDefinition& graph) {
   ingest_.collate_bytes = batch_ < 0 ? 0 : batch * ingest_.sample_bytes;
   ingest_.least_items = waiting + sampler.largest_task();
   ingest_.least_bytes = waiting * ingest_.sample_bytes + largest_task_bytes + ingest_.collate_bytes;
+  // Every thread busy, with a read in hand for the next to be free.
+  ingest_.reads = 2 * io_threads + options_.compute_threads;
+  ingest_.read_bytes = largest_task_bytes;
   ingest_.items = graph.ingest.integer("items");
   ingest_.bytes = graph.ingest.bytes("bytes");
   if (ingest_.items == 0) {
@@ -389,10 +392,11 @@ std::array<std::int64_t, kMemoryKinds> Plan::predicted_bytes() const {
   const auto of = [&](MemoryKind kind) -> std::int64_t& {
     return bytes[static_cast<std::size_t>(kind)];
   };
-  // Reads, waiting samples and the batch being stacked are what the budget allows; held-out samples
-  // stay for the whole run.
+  // Waiting samples, reads and the batch being stacked, within what the budget allows; held-out
+  // samples stay for the whole run.
   of(MemoryKind::ingest) =
-      std::min(ingest_.bytes, ingest_.items * ingest_.sample_bytes + ingest_.least_bytes);
+      std::min(ingest_.bytes, ingest_.items * ingest_.sample_bytes +
+                                  ingest_.reads * ingest_.read_bytes + ingest_.collate_bytes);
   if (const auto model = this->model(); model != nullptr) {
     const std::int64_t buffer =
         model->table().flat_size() * static_cast<std::int64_t>(sizeof(float));

@@ -50,6 +50,8 @@ struct IngestLimits {
   std::int64_t least_bytes = 0;
   std::int64_t sample_bytes = 0;   ///< of one sample as it is batched
   std::int64_t collate_bytes = 0;  ///< kept free for stacking a batch
+  std::int64_t reads = 0;          ///< images in flight that are not yet samples
+  std::int64_t read_bytes = 0;     ///< that one of them holds at most
 };
 
 struct PlanOptions {

@@ -14,8 +14,8 @@ class Budget;
 /// leak it. The budget must outlive its credits.
 class Credit {
  public:
-  Credit(Budget& budget, std::int64_t items, std::int64_t bytes)
-      : budget_(budget), items_(items), bytes_(bytes) {}
+  Credit(Budget& budget, std::int64_t items, std::int64_t bytes, std::int64_t reads)
+      : budget_(budget), items_(items), bytes_(bytes), reads_(reads) {}
   ~Credit();
   Credit(const Credit&) = delete;
   Credit& operator=(const Credit&) = delete;
@@ -27,15 +27,16 @@ class Credit {
   Budget& budget_;
   std::int64_t items_;
   std::int64_t bytes_;
+  std::int64_t reads_;  // 1 for the credit of a read, 0 for parts of it
 };
 
-/// Counts samples and bytes. Thread-safe.
+/// Counts samples, bytes, and reads whose images are not yet made into samples. Thread-safe.
 class Budget {
  public:
-  Budget(std::int64_t max_items, std::int64_t max_bytes)
-      : max_items_(max_items), max_bytes_(max_bytes) {}
+  Budget(std::int64_t max_items, std::int64_t max_bytes, std::int64_t max_reads)
+      : max_items_(max_items), max_bytes_(max_bytes), max_reads_(max_reads) {}
 
-  /// Take a share, null if it is not free.
+  /// Take the share of a read, null if it is not free.
   std::unique_ptr<Credit> try_acquire(std::int64_t items, std::int64_t bytes);
   /// Have `callback` run after each release. Set once, before the first credit.
   void on_release(std::function<void()> callback) { on_release_ = std::move(callback); }
@@ -48,13 +49,14 @@ class Budget {
 
  private:
   friend class Credit;
-  void release(std::int64_t items, std::int64_t bytes);
+  void release(std::int64_t items, std::int64_t bytes, std::int64_t reads);
 
   const std::int64_t max_items_;
   const std::int64_t max_bytes_;
+  const std::int64_t max_reads_;
   std::function<void()> on_release_;
   mutable std::mutex mutex_;
-  std::int64_t items_ = 0, bytes_ = 0, peak_items_ = 0, peak_bytes_ = 0;
+  std::int64_t items_ = 0, bytes_ = 0, reads_ = 0, peak_items_ = 0, peak_bytes_ = 0;
 };
 
 }  // namespace trib::pipeline

@@ -38,7 +38,7 @@ PacketPtr packet_of(Budget& budget, std::vector<std::uint64_t> positions, bool s
 }
 
 TEST(Batcher, RestoresTheOrderAndClosesUpSkips) {
-  Budget budget(100, 100);
+  Budget budget(100, 100, 100);
   const Sampler order(options_of(3, 1, 0));
   Batcher batcher(3, order);
   EXPECT_TRUE(batcher.add(packet_of(budget, {4, 2, 6}), true).empty());
@@ -59,7 +59,7 @@ TEST(Batcher, RestoresTheOrderAndClosesUpSkips) {
 }
 
 TEST(Batcher, TakesTheShareOfItsRankAndKeepsTheRest) {
-  Budget budget(100, 100);
+  Budget budget(100, 100, 100);
   const Sampler order(options_of(4, 2, 1));  // positions 2, 3, 6, 7, ...
   Batcher batcher(2, order);
   const auto batches = batcher.add(packet_of(budget, {3, 6, 2}), true);

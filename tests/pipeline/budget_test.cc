@@ -12,7 +12,7 @@ namespace trib::pipeline {
 namespace {
 
 TEST(Budget, RefusesWhatIsNotFree) {
-  Budget budget(10, 1000);
+  Budget budget(10, 1000, 2);
   auto first = budget.try_acquire(4, 900);
   ASSERT_NE(first, nullptr);
   EXPECT_EQ(budget.try_acquire(1, 101), nullptr);
@@ -24,8 +24,19 @@ TEST(Budget, RefusesWhatIsNotFree) {
   EXPECT_EQ(budget.peak_bytes(), 1000);
 }
 
+TEST(Budget, BoundsReadsThatAreNotYetSamples) {
+  Budget budget(10, 1000, 2);
+  auto first = budget.try_acquire(1, 10);
+  auto second = budget.try_acquire(1, 10);
+  EXPECT_EQ(budget.try_acquire(1, 10), nullptr);
+  const auto sample = first->split(1, 10);
+  first.reset();  // the image is gone, its sample is not
+  EXPECT_NE(budget.try_acquire(1, 10), nullptr);
+  EXPECT_EQ(budget.items(), 2);
+}
+
 TEST(Budget, PartsAreGivenBackOneByOne) {
-  Budget budget(4, 400);
+  Budget budget(4, 400, 1);
   int releases = 0;
   budget.on_release([&] { ++releases; });
   auto whole = budget.try_acquire(4, 400);
@@ -39,7 +50,7 @@ TEST(Budget, PartsAreGivenBackOneByOne) {
 }
 
 TEST(Budget, NeverExceededByManyThreads) {
-  Budget budget(5, 50);
+  Budget budget(5, 50, 4);
   std::atomic<int> taken{0};
   std::vector<std::jthread> threads;
   for (int t = 0; t < 4; ++t) {
