@@ -292,10 +292,11 @@ void CommunicationThread::compare(const Operation& operation) const {
 
 std::string CommunicationThread::describe(const Operation& operation,
                                           const CallSignature& signature) const {
-  return fmt::format("{} number {} on axis {} ({} x {} bytes, root {})",
+  return fmt::format("{} number {} on axis {} ({} x {} bytes, root {}{})",
                      name_of(static_cast<Collective>(signature.collective)), signature.sequence,
                      name_of(operation.axis), signature.count, signature.element_bytes,
-                     signature.root);
+                     signature.root,
+                     signature.layout == 0 ? "" : fmt::format(", uneven {:x}", signature.layout));
 }
 
 }  // namespace trib::ops

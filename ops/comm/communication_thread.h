@@ -48,7 +48,7 @@ struct CallSignature {
   std::int32_t element_bytes = 0;
   std::int32_t root = 0;
   std::int32_t collective = 0;
-  std::int32_t reserved = 0;  ///< no padding is sent
+  std::int32_t layout = 0;  ///< hash of the counts of uneven parts; fills up, no padding is sent
   bool operator==(const CallSignature&) const = default;
 };
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <limits>
 #include <type_traits>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -34,6 +35,49 @@ void check_parts(Collective collective, std::size_t whole, std::size_t part, int
     throw RuntimeError(fmt::format("{} over {} ranks: expected {} x {} elements, found {}",
                                    name_of(collective), ranks, ranks, part, whole));
   }
+}
+
+/// The parts of a collective whose ranks have different counts, as MPI wants them.
+struct UnevenParts {
+  std::vector<int> counts, begins;
+  std::int32_t hash = 0;
+};
+
+/// Check and convert the counts of the parts of a whole; `part` is that of `rank`.
+UnevenParts uneven_parts(Collective collective, std::span<const std::int64_t> counts,
+                         std::size_t whole, std::size_t part, const Group& group) {
+  const auto refuse = [&](const std::string& why) {
+    throw RuntimeError(fmt::format("{} over {} ranks, counts [{}]: {}", name_of(collective),
+                                   group.size, fmt::join(counts, ", "), why));
+  };
+  if (counts.size() != static_cast<std::size_t>(group.size)) {
+    refuse(fmt::format("expected {} counts, found {}", group.size, counts.size()));
+  }
+  mpi_count(collective, whole);
+  UnevenParts parts;
+  std::int64_t sum = 0;
+  std::uint32_t hash = 2166136261u;  // FNV-1a
+  for (const std::int64_t count : counts) {
+    if (count < 0) refuse("a count is negative");
+    parts.counts.push_back(static_cast<int>(count));
+    parts.begins.push_back(static_cast<int>(sum));
+    sum += count;
+    hash = (hash ^ static_cast<std::uint32_t>(count)) * 16777619u;
+  }
+  if (sum != static_cast<std::int64_t>(whole)) {
+    refuse(fmt::format("they add up to {}, the whole has {}", sum, whole));
+  }
+  const std::int64_t own = counts[static_cast<std::size_t>(group.rank)];
+  if (own != static_cast<std::int64_t>(part)) {
+    refuse(fmt::format("rank {} should have {}, it has {}", group.rank, own, part));
+  }
+  parts.hash = static_cast<std::int32_t>(hash);
+  return parts;
+}
+
+/// Copy the own part to its place in the whole unless it is there.
+void put_in_place(std::span<const std::byte> mine, std::byte* place) {
+  if (mine.data() != place) std::copy(mine.begin(), mine.end(), place);
 }
 
 Operation make_operation(Collective collective, MeshAxis axis, std::size_t count,
@@ -90,9 +134,9 @@ void Communicator::split(const MeshShape& mesh) {
   has_mesh_ = true;
 }
 
-Pending Communicator::submit(Operation operation) {
-  traffic_.record(operation.collective(), operation.axis,
-                  operation.signature.count * operation.signature.element_bytes);
+Pending Communicator::submit(Operation operation, std::size_t bytes) {
+  traffic_.record(operation.collective(), operation.axis, phase(),
+                  static_cast<std::int64_t>(bytes));
   auto completion = std::make_shared<Completion>();
   operation.completion = completion;
   thread_->submit(std::move(operation));
@@ -103,10 +147,12 @@ template <class T>
 Pending Communicator::all_reduce(MeshAxis axis, std::span<T> values) {
   if (size(axis) == 1) return {};
   const int count = mpi_count(Collective::all_reduce, values.size());
-  return submit(make_operation(
-      Collective::all_reduce, axis, values.size(), sizeof(T), [=](MPI_Comm comm, MPI_Request* r) {
-        return MPI_Iallreduce(MPI_IN_PLACE, values.data(), count, mpi_type<T>(), MPI_SUM, comm, r);
-      }));
+  return submit(make_operation(Collective::all_reduce, axis, values.size(), sizeof(T),
+                               [=](MPI_Comm comm, MPI_Request* r) {
+                                 return MPI_Iallreduce(MPI_IN_PLACE, values.data(), count,
+                                                       mpi_type<T>(), MPI_SUM, comm, r);
+                               }),
+                values.size_bytes());
 }
 
 Pending Communicator::all_reduce_sum(MeshAxis axis, std::span<float> values) {
@@ -129,25 +175,59 @@ Pending Communicator::reduce_scatter_sum(MeshAxis axis, std::span<const float> p
                                [=](MPI_Comm comm, MPI_Request* r) {
                                  return MPI_Ireduce_scatter_block(parts.data(), mine.data(), count,
                                                                   MPI_FLOAT, MPI_SUM, comm, r);
-                               }));
+                               }),
+                parts.size_bytes());
+}
+
+Pending Communicator::reduce_scatter_sum(MeshAxis axis, std::span<const float> parts,
+                                         std::span<float> mine,
+                                         std::span<const std::int64_t> counts) {
+  UnevenParts layout =
+      uneven_parts(Collective::reduce_scatter, counts, parts.size(), mine.size(), group(axis));
+  if (size(axis) == 1) {
+    std::copy(parts.begin(), parts.end(), mine.begin());
+    return {};
+  }
+  const std::int32_t hash = layout.hash;
+  Operation operation =
+      make_operation(Collective::reduce_scatter, axis, parts.size(), sizeof(float),
+                     [=, layout = std::move(layout)](MPI_Comm comm, MPI_Request* r) {
+                       return MPI_Ireduce_scatter(parts.data(), mine.data(), layout.counts.data(),
+                                                  MPI_FLOAT, MPI_SUM, comm, r);
+                     });
+  operation.signature.layout = hash;
+  return submit(std::move(operation), parts.size_bytes());
 }
 
 Pending Communicator::all_gather(MeshAxis axis, std::span<const std::byte> mine,
                                  std::span<std::byte> all) {
   check_parts(Collective::all_gather, all.size(), mine.size(), size(axis));
-  const std::byte* const own_place =
-      all.data() + mine.size() * static_cast<std::size_t>(rank(axis));
-  const bool is_in_place = mine.data() == own_place;
-  if (size(axis) == 1) {
-    if (!is_in_place) std::copy(mine.begin(), mine.end(), all.begin());
-    return {};
-  }
+  put_in_place(mine, all.data() + mine.size() * static_cast<std::size_t>(rank(axis)));
+  if (size(axis) == 1) return {};
   const int count = mpi_count(Collective::all_gather, mine.size());
-  const void* const from = is_in_place ? MPI_IN_PLACE : mine.data();
-  return submit(make_operation(
-      Collective::all_gather, axis, all.size(), 1, [=](MPI_Comm comm, MPI_Request* r) {
-        return MPI_Iallgather(from, count, MPI_BYTE, all.data(), count, MPI_BYTE, comm, r);
-      }));
+  return submit(make_operation(Collective::all_gather, axis, all.size(), 1,
+                               [=](MPI_Comm comm, MPI_Request* r) {
+                                 return MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL,
+                                                       all.data(), count, MPI_BYTE, comm, r);
+                               }),
+                mine.size());
+}
+
+Pending Communicator::all_gather(MeshAxis axis, std::span<const std::byte> mine,
+                                 std::span<std::byte> all, std::span<const std::int64_t> counts) {
+  UnevenParts layout =
+      uneven_parts(Collective::all_gather, counts, all.size(), mine.size(), group(axis));
+  put_in_place(mine, all.data() + layout.begins[static_cast<std::size_t>(rank(axis))]);
+  if (size(axis) == 1) return {};
+  const std::int32_t hash = layout.hash;
+  Operation operation = make_operation(
+      Collective::all_gather, axis, all.size(), 1,
+      [=, layout = std::move(layout)](MPI_Comm comm, MPI_Request* r) {
+        return MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, all.data(), layout.counts.data(),
+                               layout.begins.data(), MPI_BYTE, comm, r);
+      });
+  operation.signature.layout = hash;
+  return submit(std::move(operation), mine.size());
 }
 
 Pending Communicator::broadcast(MeshAxis axis, std::span<std::byte> bytes, int root) {
@@ -157,19 +237,20 @@ Pending Communicator::broadcast(MeshAxis axis, std::span<std::byte> bytes, int r
   }
   if (size(axis) == 1) return {};
   const int count = mpi_count(Collective::broadcast, bytes.size());
-  return submit(make_operation(
+  Operation operation = make_operation(
       Collective::broadcast, axis, bytes.size(), 1,
       [=](MPI_Comm comm, MPI_Request* r) {
         return MPI_Ibcast(bytes.data(), count, MPI_BYTE, root, comm, r);
       },
-      root));
+      root);
+  return submit(std::move(operation), bytes.size());
 }
 
 Pending Communicator::barrier(MeshAxis axis) {
   if (size(axis) == 1) return {};
-  return submit(make_operation(Collective::barrier, axis, 0, 0, [](MPI_Comm comm, MPI_Request* r) {
-    return MPI_Ibarrier(comm, r);
-  }));
+  return submit(make_operation(Collective::barrier, axis, 0, 0,
+                               [](MPI_Comm comm, MPI_Request* r) { return MPI_Ibarrier(comm, r); }),
+                0);
 }
 
 void Communicator::abort(int exit_code) {

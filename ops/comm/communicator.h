@@ -6,8 +6,10 @@
 // flight, so that a small one does not wait behind a large one of another axis.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -72,9 +74,17 @@ class Communicator {
   /// Add up over the ranks; rank i keeps part i of as many equal parts as there are ranks.
   /// Expects parts.size() == size(axis) * mine.size().
   Pending reduce_scatter_sum(MeshAxis axis, std::span<const float> parts, std::span<float> mine);
+  /// The same for uneven parts: counts[i] elements, perhaps 0, are the part of rank i. Throws
+  /// RuntimeError unless the counts add up to parts.size() and that of this rank is mine.size().
+  Pending reduce_scatter_sum(MeshAxis axis, std::span<const float> parts, std::span<float> mine,
+                             std::span<const std::int64_t> counts);
   /// Gather equal parts of all ranks in the order of their ranks. Expects all.size() == size(axis)
   /// * mine.size(); `mine` may be the own place in `all`.
   Pending all_gather(MeshAxis axis, std::span<const std::byte> mine, std::span<std::byte> all);
+  /// The same for uneven parts: counts[i] bytes, perhaps 0, are the part of rank i. Throws
+  /// RuntimeError unless the counts add up to all.size() and that of this rank is mine.size().
+  Pending all_gather(MeshAxis axis, std::span<const std::byte> mine, std::span<std::byte> all,
+                     std::span<const std::int64_t> counts);
   /// Give all ranks of the axis what its rank `root` has.
   Pending broadcast(MeshAxis axis, std::span<std::byte> bytes, int root);
   Pending barrier(MeshAxis axis);
@@ -88,16 +98,21 @@ class Communicator {
   /// more message each. On at first in debug builds. All ranks must switch at the same point.
   void set_check_order(bool check_order);
 
+  /// Count the calls handed over from now on, by any thread, under this phase; `setup` at first.
+  void enter(Phase phase) { phase_.store(phase, std::memory_order_relaxed); }
+  Phase phase() const { return phase_.load(std::memory_order_relaxed); }
   const TrafficLedger& traffic() const { return traffic_; }
 
  private:
   const Group& group(MeshAxis axis) const;
-  Pending submit(Operation operation);
+  /// Hand over to the thread; `bytes` are what this rank contributes.
+  Pending submit(Operation operation, std::size_t bytes);
   template <class T>
   Pending all_reduce(MeshAxis axis, std::span<T> values);
 
   std::unique_ptr<CommunicationThread> thread_;
   TrafficLedger traffic_;
+  std::atomic<Phase> phase_{Phase::setup};
   MeshShape mesh_;
   bool has_mesh_ = false;
 };

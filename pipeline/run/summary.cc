@@ -110,11 +110,14 @@ std::string summary_json(const RunSummary& s) {
   ordered_json traffic = ordered_json::object();
   for (std::size_t c = 0; c < ops::kCollectives; ++c) {
     for (std::size_t a = 0; a < ops::kMeshAxes; ++a) {
-      const ops::Traffic& t = s.traffic[c][a];
-      if (t.calls == 0) continue;
-      traffic[fmt::format("{}.{}", name_of(static_cast<ops::Collective>(c)),
-                          name_of(static_cast<ops::MeshAxis>(a)))] = {{"calls", t.calls},
-                                                                      {"bytes", t.bytes}};
+      for (std::size_t p = 0; p < ops::kPhases; ++p) {
+        const ops::Traffic& t = s.traffic[c][a][p];
+        if (t.calls == 0) continue;
+        traffic[fmt::format("{}.{}.{}", name_of(static_cast<ops::Collective>(c)),
+                            name_of(static_cast<ops::MeshAxis>(a)),
+                            name_of(static_cast<ops::Phase>(p)))] = {{"calls", t.calls},
+                                                                     {"bytes", t.bytes}};
+      }
     }
   }
   json["traffic"] = traffic;

@@ -37,7 +37,15 @@ TEST(CollectiveOrder, AgreementCostsNothingButTime) {
     pending.push_back(communicator().all_reduce_sum(MeshAxis::world, std::span(sum)));
     pending.push_back(communicator().barrier(MeshAxis::world));
   }
+  const auto ranks = static_cast<std::size_t>(communicator().size());
+  std::vector<std::int64_t> counts(ranks, 3);
+  counts.front() = 0;
+  std::vector<float> parts(3 * (ranks - 1), 1.0f), mine(communicator().rank() == 0 ? 0 : 3);
+  pending.push_back(communicator().reduce_scatter_sum(MeshAxis::world, parts, mine, counts));
+  std::vector<std::byte> own(mine.size()), all(parts.size());
+  pending.push_back(communicator().all_gather(MeshAxis::world, own, all, counts));
   for (const Pending& operation : pending) operation.wait();
+  EXPECT_EQ(mine, std::vector<float>(mine.size(), static_cast<float>(ranks)));
   for (const auto& sum : sums) {
     EXPECT_EQ(sum, std::vector<float>(100, static_cast<float>(communicator().size())));
   }
@@ -58,6 +66,19 @@ TEST(CollectiveOrder, DisagreementNamesBothCalls) {
   std::vector<float> longer(is_odd ? 13 : 12);
   EXPECT_THAT(error_of<RuntimeError>(comm.all_reduce_sum(MeshAxis::world, std::span(longer))),
               AllOf(HasSubstr("12 x 4 bytes"), HasSubstr("13 x 4 bytes")));
+
+  // As many bytes, cut in another way.
+  const auto ranks = static_cast<std::size_t>(comm.size());
+  std::vector<std::int64_t> counts(ranks, 4);
+  if (is_odd) {
+    counts.front() = 3;
+    counts.back() = 5;
+  }
+  std::vector<std::byte> all(4 * ranks);
+  const std::span<const std::byte> mine =
+      std::span(all).first(static_cast<std::size_t>(counts[static_cast<std::size_t>(comm.rank())]));
+  EXPECT_THAT(error_of<RuntimeError>(comm.all_gather(MeshAxis::world, mine, all, counts)),
+              AllOf(HasSubstr("ranks disagree"), HasSubstr("uneven")));
 
   // What disagreed never started, so ranks that agree again can go on.
   comm.barrier(MeshAxis::world).wait();

@@ -1,10 +1,12 @@
 #include "ops/comm/communicator.h"
 
 #include <cstring>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "ops/base/error.h"
@@ -14,12 +16,43 @@ namespace trib::ops {
 namespace {
 
 using test::communicator;
+using testing::HasSubstr;
 
 constexpr MeshAxis kAxes[] = {MeshAxis::data, MeshAxis::shard, MeshAxis::tensor, MeshAxis::world};
 
-/// The mesh of this test: four ranks are 2 data x 2 tensor, two are 2 tensor.
+/// The mesh of this test: eight ranks are 2 in all directions, four are 2 data x 2 tensor, fewer
+/// are along tensor.
 MeshShape mesh_of(int ranks) {
+  if (ranks == 8) return {.data = 2, .shard = 2, .tensor = 2};
   return ranks == 4 ? MeshShape{.data = 2, .tensor = 2} : MeshShape{.tensor = ranks};
+}
+
+/// The size of the part of rank i of an axis: the parts differ, and that of every third is empty.
+std::int64_t uneven_count(std::size_t i) {
+  return i % 3 == 1 ? 0 : 10 + static_cast<std::int64_t>(i);
+}
+
+/// The counts of an axis, what is before the part of each rank, and the sum at the end.
+struct Parts {
+  std::vector<std::int64_t> counts, begins{0};
+  explicit Parts(int ranks) {
+    for (std::size_t i = 0; i < static_cast<std::size_t>(ranks); ++i) {
+      counts.push_back(uneven_count(i));
+      begins.push_back(begins.back() + counts.back());
+    }
+  }
+  std::size_t sum() const { return static_cast<std::size_t>(begins.back()); }
+};
+
+/// What an error says.
+template <class Call>
+std::string refusal(Call call) {
+  try {
+    call().wait();
+  } catch (const RuntimeError& error) {
+    return error.what();
+  }
+  return "";
 }
 
 /// Different in every element and rank, with rounding errors that depend on the order of addition.
@@ -117,6 +150,98 @@ TEST_F(Communication, ReduceScatterKeepsTheOwnPartOfTheSum) {
   }
 }
 
+TEST_F(Communication, UnevenPartsAreGatheredAlsoInPlace) {
+  for (const MeshAxis axis : kAxes) {
+    const std::vector<int> ranks = group(axis);
+    const Parts parts(comm_.size(axis));
+    const auto own = static_cast<std::size_t>(comm_.rank(axis));
+    const auto count = static_cast<std::size_t>(parts.counts[own]);
+    const std::vector<std::byte> mine(count, static_cast<std::byte>(100 + rank_));
+    std::vector<std::byte> all(parts.sum()), in_place(all);
+    const auto place =
+        std::span(in_place).subspan(static_cast<std::size_t>(parts.begins[own]), count);
+    std::copy(mine.begin(), mine.end(), place.begin());
+    // The counts are the operation's own: those of the caller may go.
+    auto counts = std::make_unique<std::vector<std::int64_t>>(parts.counts);
+    const Pending first = comm_.all_gather(axis, mine, all, *counts);
+    const Pending second = comm_.all_gather(axis, place, in_place, *counts);
+    counts->assign(counts->size(), -1);
+    counts.reset();
+    first.wait();
+    second.wait();
+    for (std::size_t i = 0; i < ranks.size(); ++i) {
+      for (auto k = parts.begins[i]; k < parts.begins[i + 1]; ++k) {
+        ASSERT_EQ(all[static_cast<std::size_t>(k)], static_cast<std::byte>(100 + ranks[i]));
+      }
+    }
+    EXPECT_EQ(in_place, all);
+  }
+}
+
+TEST_F(Communication, UnevenPartsAreReducedAndScattered) {
+  for (const MeshAxis axis : kAxes) {
+    const Parts parts(comm_.size(axis));
+    const auto own = static_cast<std::size_t>(comm_.rank(axis));
+    std::vector<float> whole(parts.sum());
+    for (std::size_t i = 0; i < whole.size(); ++i) whole[i] = value_of(rank_, i);
+    std::vector<float> mine(static_cast<std::size_t>(parts.counts[own]));
+    auto counts = std::make_unique<std::vector<std::int64_t>>(parts.counts);
+    const Pending pending = comm_.reduce_scatter_sum(axis, whole, mine, *counts);
+    counts->assign(counts->size(), -1);
+    counts.reset();
+    pending.wait();
+    for (std::size_t i = 0; i < mine.size(); ++i) {
+      double expected = 0;
+      for (const int rank : group(axis)) {
+        expected += value_of(rank, i + static_cast<std::size_t>(parts.begins[own]));
+      }
+      ASSERT_FLOAT_EQ(mine[i], static_cast<float>(expected));
+    }
+  }
+}
+
+TEST_F(Communication, AllPartsMayBeEmpty) {
+  for (const MeshAxis axis : kAxes) {
+    const std::vector<std::int64_t> counts(static_cast<std::size_t>(comm_.size(axis)), 0);
+    comm_.all_gather(axis, {}, {}, counts).wait();
+    comm_.reduce_scatter_sum(axis, {}, {}, counts).wait();
+  }
+}
+
+TEST_F(Communication, CountsMustFitTheBuffers) {
+  const auto ranks = static_cast<std::size_t>(size_);
+  std::vector<float> whole(5 * ranks), mine(5);
+  const auto scatter = [&](const std::vector<std::int64_t>& counts) {
+    return refusal([&] { return comm_.reduce_scatter_sum(MeshAxis::world, whole, mine, counts); });
+  };
+  const auto gather = [&](const std::vector<std::int64_t>& counts) {
+    return refusal([&] {
+      return comm_.all_gather(MeshAxis::world, std::as_bytes(std::span(mine)),
+                              std::as_writable_bytes(std::span(whole)), counts);
+    });
+  };
+  EXPECT_EQ(scatter(std::vector<std::int64_t>(ranks, 5)), "");
+  EXPECT_EQ(gather(std::vector<std::int64_t>(ranks, 20)), "");
+
+  std::vector<std::int64_t> few(ranks + 1, 5), many(ranks, 5), moved(ranks, 5), negative(ranks, 5);
+  many.back() += 2;
+  const std::string sum = std::to_string(5 * ranks);
+  EXPECT_THAT(scatter(few), HasSubstr("expected " + std::to_string(ranks) + " counts, found " +
+                                      std::to_string(ranks + 1)));
+  EXPECT_THAT(scatter(many),
+              HasSubstr("add up to " + std::to_string(5 * ranks + 2) + ", the whole has " + sum));
+  EXPECT_THAT(gather(many), HasSubstr("the whole has " + std::to_string(20 * ranks)));
+  negative.front() = -1;
+  EXPECT_THAT(scatter(negative), HasSubstr("negative"));
+  if (size_ > 1) {
+    const auto own = static_cast<std::size_t>(rank_);
+    moved[own] += 1;
+    moved[(own + 1) % ranks] -= 1;
+    EXPECT_THAT(scatter(moved),
+                HasSubstr("rank " + std::to_string(rank_) + " should have 6, it has 5"));
+  }
+}
+
 TEST_F(Communication, BroadcastGivesWhatTheRootHas) {
   for (const MeshAxis axis : kAxes) {
     for (int root = 0; root < comm_.size(axis); ++root) {
@@ -151,7 +276,7 @@ TEST_F(Communication, ManyOperationsMayBeInFlightOnAllAxes) {
 }
 
 TEST_F(Communication, ASmallOperationOvertakesOneThatWaits) {
-  if (size_ != 4) GTEST_SKIP() << "needs two axes";
+  if (comm_.size(MeshAxis::data) == 1) GTEST_SKIP() << "needs two axes";
   // Ranks of data coordinate 1 are late for the barrier along data; the tensor axis is unaffected.
   const bool is_late = comm_.rank(MeshAxis::data) == 1;
   Pending late = is_late ? Pending() : comm_.barrier(MeshAxis::data);
@@ -182,29 +307,57 @@ TEST_F(Communication, BarrierHoldsUntilAllAreThere) {
   EXPECT_EQ(arrived, static_cast<float>(size_));
 }
 
-TEST_F(Communication, LedgerCountsCallsAndBytesExceptOnAxesOfOneRank) {
+TEST_F(Communication, LedgerCountsWhatARankContributesByPhase) {
   const auto before = comm_.traffic().snapshot();
-  std::vector<float> values(100);
-  std::vector<float> all(100 * static_cast<std::size_t>(comm_.size(MeshAxis::tensor)));
+  const auto total_before = comm_.traffic().traffic(Collective::all_gather, MeshAxis::world);
+  EXPECT_EQ(comm_.phase(), Phase::setup);
+  comm_.enter(Phase::forward);
+  EXPECT_EQ(comm_.phase(), Phase::forward);
+  const auto ranks = static_cast<std::size_t>(size_);
+  std::vector<float> values(100), all(100 * ranks), uneven(100 * ranks - 1);
+  const std::span<const std::byte> mine = std::as_bytes(std::span(values));
   comm_.all_reduce_sum(MeshAxis::world, std::span(values)).wait();
-  comm_.all_reduce_sum(MeshAxis::shard, std::span(values)).wait();  // one rank on all meshes here
+  comm_.all_gather(MeshAxis::world, mine, std::as_writable_bytes(std::span(all))).wait();
+  comm_.enter(Phase::backward);
+  std::vector<std::int64_t> counts(ranks, 100);
+  counts.back() -= 1;
+  const auto own = std::span(values).first(static_cast<std::size_t>(counts[ranks - 1]));
+  const auto part = rank_ + 1 == size_ ? own : std::span(values);
+  comm_.reduce_scatter_sum(MeshAxis::world, uneven, part, counts).wait();
+  comm_.enter(Phase::optimizer);
+  for (std::int64_t& count : counts) count *= 4;
   comm_
-      .all_gather(MeshAxis::tensor, std::as_bytes(std::span(values)),
-                  std::as_writable_bytes(std::span(all)))
+      .all_gather(MeshAxis::world, std::as_bytes(part), std::as_writable_bytes(std::span(uneven)),
+                  counts)
       .wait();
+  comm_.broadcast(MeshAxis::world, std::as_writable_bytes(std::span(values)), 0).wait();
+  comm_.barrier(MeshAxis::world).wait();
+  comm_.enter(Phase::setup);
+
   const auto after = comm_.traffic().snapshot();
-  const auto difference = [&](Collective collective, MeshAxis axis) {
-    const auto c = static_cast<std::size_t>(collective), a = static_cast<std::size_t>(axis);
-    return std::pair(after[c][a].calls - before[c][a].calls,
-                     after[c][a].bytes - before[c][a].bytes);
-  };
   using Difference = std::pair<std::int64_t, std::int64_t>;
-  const bool is_alone = size_ == 1;
-  EXPECT_EQ(difference(Collective::all_reduce, MeshAxis::world),
-            is_alone ? Difference(0, 0) : Difference(1, 400));
-  EXPECT_EQ(difference(Collective::all_reduce, MeshAxis::shard), Difference(0, 0));
-  EXPECT_EQ(difference(Collective::all_gather, MeshAxis::tensor),
-            is_alone ? Difference(0, 0) : Difference(1, 800));
+  const auto difference = [&](Collective collective, Phase phase) {
+    const auto c = static_cast<std::size_t>(collective), p = static_cast<std::size_t>(phase);
+    const auto a = static_cast<std::size_t>(MeshAxis::world);
+    return Difference(after[c][a][p].calls - before[c][a][p].calls,
+                      after[c][a][p].bytes - before[c][a][p].bytes);
+  };
+  // An axis with one rank is not counted.
+  const auto expected = [&](std::size_t bytes) {
+    return size_ == 1 ? Difference(0, 0) : Difference(1, static_cast<std::int64_t>(bytes));
+  };
+  EXPECT_EQ(difference(Collective::all_reduce, Phase::forward), expected(400));
+  EXPECT_EQ(difference(Collective::all_gather, Phase::forward), expected(400));
+  EXPECT_EQ(difference(Collective::reduce_scatter, Phase::backward), expected(400 * ranks - 4));
+  EXPECT_EQ(difference(Collective::all_gather, Phase::optimizer), expected(part.size_bytes()));
+  EXPECT_EQ(difference(Collective::broadcast, Phase::optimizer), expected(400));
+  EXPECT_EQ(difference(Collective::barrier, Phase::optimizer), expected(0));
+  EXPECT_EQ(difference(Collective::all_reduce, Phase::backward), Difference(0, 0));
+
+  const auto total = comm_.traffic().traffic(Collective::all_gather, MeshAxis::world);
+  EXPECT_EQ(Difference(total.calls - total_before.calls, total.bytes - total_before.bytes),
+            size_ == 1 ? Difference(0, 0)
+                       : Difference(2, 400 + static_cast<std::int64_t>(part.size_bytes())));
 }
 
 TEST(Pending, OfNothingIsDone) {
