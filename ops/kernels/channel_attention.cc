@@ -98,7 +98,8 @@ void forward_position(float* out_hd, float* a_hc, RunningSoftmax* softmax_h, con
     }
   }
   for (std::int64_t h = 0; h < heads; ++h) {
-    const float largest = softmax_h[h].largest, inverse = 1.0F / softmax_h[h].sum;
+    const float largest = softmax_h[h].largest;
+    const float inverse = channels > 0 ? 1.0F / softmax_h[h].sum : 0.0F;
     float* a = a_hc + h * channels;
     float* out_d = out_hd + h * head_dim;
 #pragma omp simd

@@ -60,11 +60,21 @@ CBLAS_TRANSPOSE blas_transpose(Transpose trans) {
   return trans == Transpose::yes ? CblasTrans : CblasNoTrans;
 }
 
+// Without an inner axis the product is zero.
+void scale_rows(float beta, float* c, std::int64_t ldc, std::int64_t m, std::int64_t n) {
+  for (std::int64_t i = 0; i < m; ++i) {
+    float* row = c + i * ldc;
+    for (std::int64_t j = 0; j < n; ++j) row[j] = beta == 0.0F ? 0.0F : beta * row[j];
+  }
+}
+
 void call_blas(const Product& p, float beta, float* c, std::int64_t ldc) {
-  const auto stride = [](std::int64_t ld) { return std::max<blasint>(blas_int(ld), 1); };
+  // OpenBLAS refuses leading dimensions of 0, which those of an empty operand may be.
+  if (p.m == 0 || p.n == 0) return;
+  if (p.k == 0) return scale_rows(beta, c, ldc, p.m, p.n);
   cblas_sgemm(CblasRowMajor, blas_transpose(p.a.trans), blas_transpose(p.b.trans), blas_int(p.m),
-              blas_int(p.n), blas_int(p.k), p.alpha, p.a.data, stride(p.a.ld), p.b.data,
-              stride(p.b.ld), beta, c, stride(ldc));
+              blas_int(p.n), blas_int(p.k), p.alpha, p.a.data, blas_int(p.a.ld), p.b.data,
+              blas_int(p.b.ld), beta, c, blas_int(ldc));
 }
 
 // How the work is cut: `rows` x `columns` tiles of the plane times `slices` of k. From the shape

@@ -98,5 +98,14 @@ TEST(AttentionEdges, NanInAQueryReachesThatQueryAlone) {
   for (std::size_t i = 0; i < out.size(); ++i) EXPECT_EQ(std::isnan(out[i]), i / kDim == 2) << i;
 }
 
+TEST(AttentionEdges, SamplesTokensAndHeadsMayBeNone) {
+  for (const Shape& shape : {Shape{0, 5, 2, 4}, Shape{3, 0, 2, 4}, Shape{3, 5, 0, 4}}) {
+    EXPECT_NO_THROW(attention_forward(nullptr, nullptr, nullptr, shape.batch, shape.tokens,
+                                      shape.heads, shape.head_dim));
+    EXPECT_NO_THROW(attention_backward(nullptr, nullptr, nullptr, nullptr, nullptr, shape.batch,
+                                       shape.tokens, shape.heads, shape.head_dim));
+  }
+}
+
 }  // namespace
 }  // namespace trib::ops

@@ -128,5 +128,35 @@ TEST_P(ChannelLinear, IsTheSameOnAnyNumberOfThreads) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, ChannelLinear, kShapes, name_of_case);
 
+TEST(ChannelAttentionEdges, WithoutChannelsTheOutputIsZero) {
+  const Floats q{1, 2, 3, 4}, dout(12, 1.0F);
+  Floats out(12, 9.0F), dq{5, 6, 7, 8};
+  channel_attention_forward(out.data(), nullptr, q.data(), nullptr, 3, 0, 2, 2);
+  EXPECT_EQ(out, Floats(12));
+  channel_attention_backward(dq.data(), nullptr, dout.data(), nullptr, q.data(), nullptr, 3, 0, 2,
+                             2);
+  EXPECT_EQ(dq, (Floats{5, 6, 7, 8}));
+}
+
+TEST(ChannelAttentionEdges, RowsAndHeadsMayBeNone) {
+  const Floats q{1, 2};
+  Floats dq{5, 6};
+  for (const auto& [rows, heads] : {std::pair{0, 1}, std::pair{3, 0}}) {
+    channel_attention_forward(nullptr, nullptr, q.data(), nullptr, rows, 4, heads, 2);
+    channel_attention_backward(dq.data(), nullptr, nullptr, nullptr, q.data(), nullptr, rows, 4,
+                               heads, 2);
+  }
+  EXPECT_EQ(dq, (Floats{5, 6}));
+}
+
+TEST(ChannelLinearEdges, WithoutChannelsOnlyTheBiasIsLeft) {
+  const Floats dout{1, 2, 3, 4};
+  Floats out(4, 9.0F), dbias{1};
+  channel_linear_forward(out.data(), nullptr, nullptr, 0.5F, 2, 0, 2);
+  EXPECT_EQ(out, Floats(4, 0.5F));
+  channel_linear_backward(nullptr, nullptr, dbias.data(), dout.data(), nullptr, nullptr, 2, 0, 2);
+  EXPECT_EQ(dbias[0], 11.0F);
+}
+
 }  // namespace
 }  // namespace trib::ops

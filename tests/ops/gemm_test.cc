@@ -111,6 +111,19 @@ TEST(GemmEdges, AnEmptyInnerAxisGivesBetaTimesC) {
   EXPECT_EQ(c, (Floats{0.5F, 1, 1.5F, 2}));
 }
 
+TEST(GemmEdges, EmptyOperandsMayHaveLeadingDimensionsOfZero) {
+  for (const Transpose trans : {Transpose::no, Transpose::yes}) {
+    for (const auto function : {gemm, gemm_serial}) {
+      Floats c{1, 2, 3, 4, 5, 6};
+      function(trans, trans, 2, 3, 0, 1.0F, nullptr, 0, nullptr, 0, 2.0F, c.data(), 3);
+      EXPECT_EQ(c, (Floats{2, 4, 6, 8, 10, 12}));
+      function(trans, trans, 0, 3, 2, 1.0F, nullptr, 0, c.data(), 3, 0.0F, nullptr, 0);
+      function(trans, trans, 2, 0, 3, 1.0F, c.data(), 3, nullptr, 0, 0.0F, nullptr, 0);
+      EXPECT_EQ(c, (Floats{2, 4, 6, 8, 10, 12}));
+    }
+  }
+}
+
 TEST(GemmEdges, NanInAnOperandReachesTheResult) {
   Floats a(64 * 64, 1.0F), b(64 * 64, 0.0F), c(64 * 64);
   a[0] = kNan;

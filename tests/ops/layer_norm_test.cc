@@ -92,5 +92,15 @@ INSTANTIATE_TEST_SUITE_P(Shapes, LayerNorm,
                                   std::to_string(test_info.param.dim);
                          });
 
+TEST(LayerNormEdges, TheRowsMayBeNone) {
+  const Floats weight{1, 1};
+  Floats dweight{5, 6}, dbias{7, 8};
+  layer_norm_forward(nullptr, nullptr, nullptr, nullptr, weight.data(), weight.data(), 0, 2, kEps);
+  layer_norm_backward(nullptr, dweight.data(), dbias.data(), nullptr, nullptr, weight.data(),
+                      nullptr, nullptr, 0, 2);
+  EXPECT_EQ(dweight, (Floats{5, 6}));
+  EXPECT_EQ(dbias, (Floats{7, 8}));
+}
+
 }  // namespace
 }  // namespace trib::ops

@@ -83,5 +83,25 @@ INSTANTIATE_TEST_SUITE_P(Shapes, Linear,
                                   std::to_string(test_info.param.out);
                          });
 
+TEST(LinearEdges, AnyExtentMayBeZero) {
+  const Floats b{1, 2, 3}, x{1, 2, 3, 4};
+  Floats y(6, 9.0F);
+  linear_forward(y.data(), nullptr, nullptr, b.data(), 2, 0, 3);
+  EXPECT_EQ(y, (Floats{1, 2, 3, 1, 2, 3}));
+  linear_forward(y.data(), nullptr, nullptr, nullptr, 2, 0, 3);
+  EXPECT_EQ(y, Floats(6));
+  linear_forward(nullptr, x.data(), nullptr, nullptr, 2, 2, 0);
+  linear_forward(nullptr, nullptr, x.data(), b.data(), 0, 2, 2);
+
+  Floats dx(4, 9.0F), dw(4, 5.0F), db(3, 7.0F);
+  linear_backward(dx.data(), nullptr, nullptr, nullptr, x.data(), nullptr, 2, 2, 0);
+  EXPECT_EQ(dx, Floats(4));
+  linear_backward(nullptr, dw.data(), db.data(), nullptr, nullptr, x.data(), 0, 2, 2);
+  EXPECT_EQ(dw, Floats(4, 5.0F));
+  EXPECT_EQ(db, Floats(3, 7.0F));
+  linear_backward(dx.data(), nullptr, db.data(), b.data(), nullptr, nullptr, 1, 0, 3);
+  EXPECT_EQ(db, (Floats{8, 9, 10}));
+}
+
 }  // namespace
 }  // namespace trib::ops
