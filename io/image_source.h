@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,6 +27,11 @@ class ImageSource {
 
   /// Selected channels in the order of the images' first axis. Each has a name of its own.
   virtual const std::vector<Channel>& channels() const = 0;
+  /// Keep only these of the channels: positions in channels(), ascending, perhaps none. To be
+  /// called before the first read; read() then touches no other. What is known of the images (their
+  /// number, extents, times, files) stays that of all channels. Throws RuntimeError for positions
+  /// that do not ascend or are not there.
+  virtual void keep_channels(std::span<const std::int64_t> channels) = 0;
   /// Number of images.
   virtual std::int64_t size() const = 0;
   virtual Extent extent(std::int64_t index) const = 0;
@@ -34,11 +40,17 @@ class ImageSource {
   /// Grid shared by all images, null if they are not on a latitude-longitude grid.
   virtual std::shared_ptr<const LatLonGrid> grid() const { return nullptr; }
 
-  /// Read one image, or a window of it. May be called from several threads.
+  /// Read one image, or a window of it. May be called from several threads. If no channel is kept,
+  /// no pixels are read: the image is [0, height, width] with its provenance.
   /// Throws DataError naming the file and the channel.
   virtual Image read(std::int64_t index, const std::optional<Window>& window = {}) const = 0;
 
-  /// Uncompressed bytes decoded by read() so far.
+  /// Bytes read() has decoded so far: of the values of the kept channels in the windows asked for,
+  /// uncompressed, in the type they are stored in. What a library must decompress around them is
+  /// not counted, since its caches decide how often that happens: HDF5 and NetCDF inflate whole
+  /// chunks, GDAL whole blocks. Where those hold several channels (chunks that span the channel
+  /// axis, pixel-interleaved rasters), sources that share the channels each decompress all of them
+  /// and keep their own.
   virtual std::int64_t bytes_decoded() const = 0;
 };
 

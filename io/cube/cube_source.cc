@@ -13,6 +13,7 @@
 #include "io/cube/cube_file.h"
 #include "io/file_pool.h"
 #include "io/hdf5_lock.h"
+#include "io/kept_channels.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -88,6 +89,11 @@ class Hdf5CubeSource final : public ImageSource {
   }
 
   const std::vector<Channel>& channels() const override { return channels_; }
+  void keep_channels(std::span<const std::int64_t> channels) override {
+    check_kept_channels(channels, channels_.size());
+    channels_ = elements_at(channels, channels_);
+    for (File& file : files_) file.select(elements_at(channels, file.selected));
+  }
   std::int64_t size() const override { return static_cast<std::int64_t>(images_.size()); }
   Extent extent(std::int64_t index) const override {
     return {image(index).window.height, image(index).window.width};
@@ -103,7 +109,13 @@ class Hdf5CubeSource final : public ImageSource {
  private:
   struct File {
     CubeHeader header;
-    ChannelPlan plan;
+    std::vector<std::int64_t> selected;  // channels of the header, in the order of the image
+    ChannelPlan plan;                    // to read them
+
+    void select(std::vector<std::int64_t> channels) {
+      selected = std::move(channels);
+      plan = plan_channels(selected);
+    }
   };
   struct Tile {
     std::size_t file;
@@ -134,12 +146,8 @@ class Hdf5CubeSource final : public ImageSource {
 void Hdf5CubeSource::add_file(const std::string& path, const CubeOptions& options) {
   File file;
   file.header = read_cube_header(Hdf5File(path), options);
-  const auto selected = select_cube_channels(file.header.channels, options.channels, path);
-  std::vector<Channel> channels;
-  for (const std::int64_t c : selected) {
-    channels.push_back(file.header.channels[static_cast<std::size_t>(c)]);
-  }
-  file.plan = plan_channels(selected);
+  file.select(select_cube_channels(file.header.channels, options.channels, path));
+  std::vector<Channel> channels = elements_at(file.selected, file.header.channels);
   if (files_.empty()) {
     channels_ = std::move(channels);
   } else {
@@ -226,6 +234,10 @@ Image Hdf5CubeSource::read(std::int64_t index, const std::optional<Window>& wind
   }
   const Window w{tile.window.y + part.y, tile.window.x + part.x, part.height, part.width};
   const auto num_channels = static_cast<std::int64_t>(channels_.size());
+  Image out;
+  out.provenance = describe(file, w);
+  out.data_cyx = Tensor::empty({num_channels, w.height, w.width}, DType::f32, MemoryKind::ingest);
+  if (num_channels == 0) return out;
 
   std::array<Hdf5File::Range, 3> box;
   box[header.axis_y] = {w.y, w.y + w.height};
@@ -245,9 +257,6 @@ Image Hdf5CubeSource::read(std::int64_t index, const std::optional<Window>& wind
   }
   bytes_decoded_ += static_cast<std::int64_t>(raw.size());
 
-  Image out;
-  out.provenance = describe(file, w);
-  out.data_cyx = Tensor::empty({num_channels, w.height, w.width}, DType::f32, MemoryKind::ingest);
   // Neighbours in the file that are neighbours in the image are unpacked together.
   const std::vector<std::int64_t>& output = file.plan.output;
   for (std::size_t begin = 0, end; begin < output.size(); begin = end) {

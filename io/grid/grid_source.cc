@@ -14,6 +14,7 @@
 #include "io/grid/cf_time.h"
 #include "io/grid/grid_series.h"
 #include "io/hdf5_lock.h"
+#include "io/kept_channels.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -50,6 +51,7 @@ class NetcdfGridSource final : public GridSource {
   NetcdfGridSource(GridSeries series, const GridOptions& options)
       : series_(std::move(series)),
         grid_(std::make_shared<const LatLonGrid>(series_.files[0].grid)),
+        first_timeline_(series_.timeline_of_channel[0]),
         allow_empty_fields_(options.allow_empty_fields),
         used_(variables_used()),
         pool_(std::max<std::size_t>(1, options.max_open_files),
@@ -62,6 +64,15 @@ class NetcdfGridSource final : public GridSource {
   }
 
   const std::vector<Channel>& channels() const override { return series_.channels; }
+  void keep_channels(std::span<const std::int64_t> channels) override {
+    check_kept_channels(channels, series_.channels.size());
+    series_.channels = elements_at(channels, series_.channels);
+    series_.timeline_of_channel = elements_at(channels, series_.timeline_of_channel);
+    for (std::vector<ChannelPlace>& of_file : series_.places) {
+      of_file = elements_at(channels, of_file);
+    }
+    used_ = variables_used();
+  }
   std::int64_t size() const override { return static_cast<std::int64_t>(times_.size()); }
   Extent extent(std::int64_t) const override {
     return {static_cast<std::int64_t>(grid_->latitudes.size()),
@@ -77,7 +88,8 @@ class NetcdfGridSource final : public GridSource {
     const auto time = static_cast<std::size_t>(index % num_times());
     const Extent e = extent(index);
     Provenance p;
-    p.file = file_of(0, time).path;
+    const TimeSlot& slot = series_.timelines[first_timeline_][time];
+    p.file = series_.files[static_cast<std::size_t>(slot.file)].path;
     p.window = {0, 0, e.height, e.width};
     p.time = times_[static_cast<std::size_t>(index)];
     return p;
@@ -96,9 +108,6 @@ class NetcdfGridSource final : public GridSource {
   std::int64_t num_times() const { return static_cast<std::int64_t>(series_.times.size()); }
   const TimeSlot& slot_of(std::size_t channel, std::size_t time) const {
     return series_.timelines[series_.timeline_of_channel[channel]][time];
-  }
-  const GridHeader& file_of(std::size_t channel, std::size_t time) const {
-    return series_.files[static_cast<std::size_t>(slot_of(channel, time).file)];
   }
 
   std::unordered_map<std::string, std::vector<const GridVariable*>> variables_used() const {
@@ -127,6 +136,7 @@ class NetcdfGridSource final : public GridSource {
 
   GridSeries series_;
   std::shared_ptr<const LatLonGrid> grid_;
+  std::size_t first_timeline_;  // of the first channel before some were kept: it names the images
   bool allow_empty_fields_;
   std::vector<double> times_;                                               // of images
   std::unordered_map<std::string, std::vector<const GridVariable*>> used_;  // by path

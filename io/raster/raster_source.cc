@@ -5,12 +5,14 @@
 #include <atomic>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <utility>
 
 #include <fmt/format.h>
 #include <gdal_priv.h>
 
 #include "io/channel_selection.h"
+#include "io/kept_channels.h"
 #include "io/labels.h"
 #include "io/raster/gdal_dataset.h"
 #include "io/raster/raster_bands.h"
@@ -111,6 +113,16 @@ class RasterSource final : public ImageSource {
   }
 
   const std::vector<Channel>& channels() const override { return channels_; }
+  void keep_channels(std::span<const std::int64_t> channels) override {
+    check_kept_channels(channels, channels_.size());
+    channels_ = elements_at(channels, channels_);
+    std::map<std::shared_ptr<const Codings>, std::shared_ptr<const Codings>> kept;
+    for (RasterFile& file : files_) {
+      auto& codings = kept[file.codings];
+      if (!codings) codings = std::make_shared<const Codings>(elements_at(channels, *file.codings));
+      file.codings = codings;
+    }
+  }
   std::int64_t size() const override { return first_image_.back(); }
   Extent extent(std::int64_t index) const override {
     const Window area = locate(index).second;
@@ -125,14 +137,16 @@ class RasterSource final : public ImageSource {
   Image read(std::int64_t index, const std::optional<Window>& window) const override {
     const auto [file, area] = locate(index);
     const Window target = window ? window_of(*file, area, *window) : area;
-    if (target.height * target.width > kMaxImageValues / std::ssize(channels_)) {
+    const std::int64_t num_channels = std::ssize(channels_);
+    if (num_channels * target.height > kMaxImageValues / target.width) {
       throw DataError(fmt::format("{}: {} channels of {} x {} pixels are too many to read at once",
                                   file->path, channels_.size(), target.height, target.width));
     }
     Image image;
-    image.data_cyx = Tensor::empty({std::ssize(channels_), target.height, target.width}, DType::f32,
-                                   MemoryKind::ingest);
+    image.data_cyx =
+        Tensor::empty({num_channels, target.height, target.width}, DType::f32, MemoryKind::ingest);
     image.provenance = {file->path, target, nullptr, kUnknown, file->label};
+    if (num_channels == 0) return image;
 
     std::unique_ptr<GdalDataset> dataset = pool_.take(file->path, file->driver);
     read_pixels(*dataset, *file, target, image.data_cyx.data<float>());

@@ -47,8 +47,8 @@ struct RasterOptions {
 
 /// Open rasters for reading. All headers are read, in parallel, so that mistakes show now and
 /// extents are exact; pixels are read and decoded only when asked for, and only of the selected
-/// bands and the window. Provenance::geo refers to the pixels of the file and is known after
-/// read(). Throws ConfigError for an unknown channel and options that select nothing, DataError for
+/// bands and the window. Provenance::geo refers to the pixels of the file and is known after a
+/// read() of some channel. Throws ConfigError for an unknown channel and options that select nothing, DataError for
 /// a file that cannot be opened or lacks a channel or a label, or does not contain the window.
 std::unique_ptr<ImageSource> open_raster(const RasterOptions& options);
 
