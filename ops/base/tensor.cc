@@ -113,7 +113,9 @@ Tensor Tensor::slice(int axis, std::int64_t begin, std::int64_t end) const {
   }
   Tensor t = *this;
   t.shape_[a] = end - begin;
-  t.data_ += begin * strides_[a] * static_cast<std::int64_t>(size_of(dtype_));
+  if (data_ != nullptr) {  // null if there are no elements
+    t.data_ += begin * strides_[a] * static_cast<std::int64_t>(size_of(dtype_));
+  }
   return t;
 }
 

@@ -200,7 +200,7 @@ namespace {
 
 Tensor stack(const std::vector<Sample>& samples, Tensor Sample::*field) {
   const Tensor& first = samples.front().*field;
-  if (first.numel() == 0) return {};
+  if (!first.defined()) return {};
   Shape shape{static_cast<std::int64_t>(samples.size())};
   for (const std::int64_t extent : first.shape()) shape.push_back(extent);
   Tensor stacked = Tensor::empty(shape, DType::f32, MemoryKind::ingest);

@@ -6,124 +6,16 @@
 
 #include "model/model.h"
 #include "ops/base/error.h"
+#include "pipeline/engine/stage_problems.h"
 #include "pipeline/graph/diagnostics.h"
 
 namespace trib::pipeline {
-namespace {
-
-/// Problems of stages, with the exit code they lead to.
-class StageProblems {
- public:
-  void add(const NodeDefinition& node, const Error& error) {
-    diagnostics_.add(node.mark, node.name, error.what());
-    only_data_ = only_data_ && error.exit_code() == ExitCode::data;
-  }
-  void throw_if_any() const {
-    try {
-      diagnostics_.throw_if_any();
-    } catch (const ConfigError& error) {
-      if (only_data_) throw DataError(error.what());
-      throw;
-    }
-  }
-
- private:
-  Diagnostics diagnostics_;
-  bool only_data_ = true;
-};
-
-template <class T>
-T* as(Stage* stage) {
-  return dynamic_cast<T*>(stage);
-}
-
-void require(const PlannedNode& input, StreamKind kind, const char* needs) {
-  if (input.info.kind == kind) return;
-  throw ConfigError(
-      fmt::format("needs {}, but '{}' delivers {}", needs, input.name(), name_of(input.info.kind)));
-}
-
-}  // namespace
-
 Plan::Plan(const GraphDefinition& graph, const Registry& registry, const PlanOptions& options)
     : options_(options) {
   make_stages(graph, registry);
   connect_sources();
   limit_ingest(graph);
   check_evaluation();
-}
-
-void Plan::make_stages(const GraphDefinition& graph, const Registry& registry) {
-  StageProblems problems;
-  nodes_.resize(graph.nodes.size());
-  std::vector<bool> failed(graph.nodes.size(), false);
-  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
-    const NodeDefinition& definition = graph.nodes[i];
-    PlannedNode& node = nodes_[i];
-    node.definition = &definition;
-    for (const std::size_t from : definition.from) {
-      node.inputs.push_back(static_cast<int>(from));
-      nodes_[from].outputs.push_back(static_cast<int>(i));
-    }
-    try {
-      node.stage =
-          registry.create(definition.type(), {definition.name, definition.parameters, options_.seed,
-                                              options_.data_ranks, options_.data_rank});
-      // What depends on a broken node cannot be judged.
-      failed[i] = std::any_of(node.inputs.begin(), node.inputs.end(),
-                              [&](int input) { return failed[static_cast<std::size_t>(input)]; });
-      if (!failed[i]) prepare_node(node);
-    } catch (const Error& error) {
-      problems.add(definition, error);
-      failed[i] = true;
-    }
-  }
-  problems.throw_if_any();
-}
-
-void Plan::prepare_node(PlannedNode& node) {
-  node.source = as<SourceStage>(node.stage.get());
-  node.transform = as<TransformStage>(node.stage.get());
-  node.batch = as<BatchStage>(node.stage.get());
-  node.model = as<ModelStage>(node.stage.get());
-  node.train = as<TrainStage>(node.stage.get());
-  node.sink = as<SinkStage>(node.stage.get());
-  const auto number = static_cast<int>(&node - nodes_.data());
-  if (node.source != nullptr) {
-    node.info = node.source->prepare();
-    if (node.source->items(Split::train) == 0) throw DataError("there is nothing to read");
-    return;
-  }
-  if (node.inputs.empty()) throw ConfigError("has no input; give it a 'from'");
-  if (node.batch != nullptr) {
-    if (batch_ >= 0) {
-      throw ConfigError(fmt::format("a graph has one batch node, and '{}' is one already",
-                                    nodes_[static_cast<std::size_t>(batch_)].name()));
-    }
-    std::vector<StreamInfo> inputs;
-    for (const int input : node.inputs) {
-      require(nodes_[static_cast<std::size_t>(input)], StreamKind::samples, "samples");
-      inputs.push_back(nodes_[static_cast<std::size_t>(input)].info);
-    }
-    node.info = node.batch->prepare(inputs);
-    batch_ = number;
-    return;
-  }
-  if (node.inputs.size() != 1) throw ConfigError("takes one input; only 'batch' joins several");
-  const PlannedNode& input = nodes_[static_cast<std::size_t>(node.inputs.front())];
-  if (node.transform != nullptr) {
-    require(input, StreamKind::samples, "samples");
-    node.info = node.transform->prepare(input.info);
-  } else if (node.model != nullptr) {
-    node.info = node.model->prepare(input.info);
-    node.layer = static_cast<int>(node.info.model->layers().size()) - 1;
-  } else if (node.train != nullptr) {
-    require(input, StreamKind::steps, "a model");
-    if (training_) throw ConfigError("a graph trains one model, and this is the second 'train'");
-    training_ = node.train->prepare(input.info);
-  } else if (node.sink != nullptr) {
-    node.sink->prepare(input.info, input.name());
-  }
 }
 
 int Plan::find(const std::string& name) const {

@@ -33,6 +33,8 @@ struct PlannedNode {
   int layer = -1;   ///< index of the model layer it added
 
   const std::string& name() const { return definition->name; }
+  /// Whether it is on the samples' way from the files to the batch.
+  bool is_ingest() const { return source != nullptr || transform != nullptr || batch != nullptr; }
 };
 
 /// Where a source's samples go until they are batched or sunk.
@@ -58,6 +60,8 @@ struct PlanOptions {
   std::uint64_t seed = 0;
   int data_ranks = 1;
   int data_rank = 0;
+  int tensor_ranks = 1;  ///< ranks that share the channels
+  int tensor_rank = 0;
   int compute_threads = 1;
 };
 
@@ -92,7 +96,11 @@ class Plan {
 
  private:
   void make_stages(const GraphDefinition& graph, const Registry& registry);
-  void prepare_node(PlannedNode& node);
+  void make_stage(PlannedNode& node, const Registry& registry);
+  ChannelDivision divide_channels() const;
+  void prepare_ingest(PlannedNode& node, const ChannelDivision& division);
+  void prepare_rest(PlannedNode& node);
+  void share_channels(std::size_t source, const std::vector<bool>& failed);
   void connect_sources();
   SourcePath path_to_source(int from) const;
   void limit_ingest(const GraphDefinition& graph);

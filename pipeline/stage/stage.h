@@ -3,6 +3,11 @@
 // A stage lives through construction (parameters read), prepare (headers opened, names and shapes
 // checked, nothing read), and execution. prepare throws ConfigError or DataError; the engine adds
 // node and place. Functions called during execution are const where they run in parallel.
+//
+// prepare speaks of all channels. Which of them are this rank's is known when the samples' way to
+// the batch is prepared: keep() tells sources and transforms, StreamInfo::own_channels the rest.
+// Samples have the own channels and targets alone, in the order of the edge's lists; on a source or
+// transform that keep() is not called on, all are its own.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +36,11 @@ struct StageContext {
   std::uint64_t seed = 0;
   int data_ranks = 1;  ///< ranks that share the samples (axes data and shard)
   int data_rank = 0;
+  int tensor_ranks = 1;  ///< ranks that share the channels of the same samples
+  int tensor_rank = 0;
+
+  /// Number of this rank among all; the tensor axis varies fastest.
+  int world_rank() const { return data_rank * tensor_ranks + tensor_rank; }
 };
 
 class Stage {
@@ -50,6 +60,9 @@ class SourceStage : public Stage {
  public:
   using Stage::Stage;
   virtual StreamInfo prepare() = 0;
+  /// Read only these of the channels and targets from now on. Called once, after prepare. An image
+  /// may have none of them: samples then have tensors [0, y, x].
+  virtual void keep(const ChannelNames& own) = 0;
   virtual std::int64_t items(Split split) const = 0;
   virtual io::Extent extent(Split split, std::int64_t item) const = 0;
   /// Whether items are drawn in a seeded order (true) or one after another.
@@ -75,6 +88,10 @@ class TransformStage : public Stage {
  public:
   using Stage::Stage;
   virtual StreamInfo prepare(const StreamInfo& input) = 0;
+  /// Samples come with, and leave with, only these of the channels and targets. Called once, after
+  /// prepare. For stages that tell channels apart; a stage that makes channels out of others needs
+  /// all of these on its rank, and says so here with a ConfigError.
+  virtual void keep(const ChannelNames& /*own*/) {}
   virtual io::Extent output_extent(const io::Extent& input) const { return input; }
   /// Number of samples made of an image, 0 if this is not an expanding stage.
   virtual std::int64_t pieces(Split /*split*/, const io::Extent& /*input*/) const { return 0; }
@@ -103,6 +120,8 @@ class BatchStage : public Stage {
 class ModelStage : public Stage {
  public:
   using Stage::Stage;
+  /// Have a say in how the channels are divided over the ranks. Called before any prepare.
+  virtual void divide(ChannelDivision& /*division*/) const {}
   virtual StreamInfo prepare(const StreamInfo& input) = 0;
 };
 

@@ -8,6 +8,7 @@
 
 #include "io/image.h"
 #include "io/image_source.h"
+#include "pipeline/stage/channel_division.h"
 
 namespace trib::model {
 class Model;
@@ -32,7 +33,10 @@ struct ChannelStatistics {
 struct StreamInfo {
   StreamKind kind = StreamKind::samples;
   std::vector<io::Channel> channels;
-  std::vector<io::Channel> targets;                     ///< of the image to predict; empty: none
+  std::vector<io::Channel> targets;  ///< of the image to predict; empty: none
+  /// Which of them this rank works on: ascending positions in the two lists, which always name all.
+  std::vector<std::int64_t> own_channels, own_targets;
+  ChannelDivision division;                             ///< that made them this rank's
   bool extents_agree = true;                            ///< whether all images have `extent`
   io::Extent extent;                                    ///< of the first image
   std::shared_ptr<const io::LatLonGrid> grid;           ///< null if not on one
@@ -42,8 +46,18 @@ struct StreamInfo {
 
   std::vector<std::string> channel_names() const;
   std::vector<std::string> target_names() const;
-  /// Bytes of one sample of `extent`.
+  std::vector<std::string> own_channel_names() const;
+  std::vector<std::string> own_target_names() const;
+  /// Make all channels and targets this rank's own.
+  void own_all();
+  /// Make those of these names this rank's own.
+  void own(const ChannelNames& names);
+  /// Bytes of one sample of `extent` on this rank.
   std::int64_t sample_bytes() const;
 };
+
+/// Positions of those of `channels` that are among `names`, ascending.
+std::vector<std::int64_t> positions_of(const std::vector<std::string>& names,
+                                       const std::vector<io::Channel>& channels);
 
 }  // namespace trib::pipeline

@@ -74,6 +74,7 @@ class Crop : public TransformStage {
     if (flip_ && input.grid != nullptr) {
       throw ConfigError("flip: fields on a latitude-longitude grid cannot be mirrored");
     }
+    channels_ = input.channels;
     StreamInfo info = input;
     if (input.extents_agree) check_fits(input.extent);
     info.extent = {height_, width_};
@@ -81,6 +82,10 @@ class Crop : public TransformStage {
     // Pieces lie at different latitudes.
     if (!(input.extent == info.extent && input.extents_agree)) info.grid = nullptr;
     return info;
+  }
+
+  void keep(const ChannelNames& own) override {
+    sees_all_ = positions_of(own.channels, channels_).size() == channels_.size();
   }
 
   io::Extent output_extent(const io::Extent& /*input*/) const override { return {height_, width_}; }
@@ -103,7 +108,7 @@ class Crop : public TransformStage {
           flip_ && split == Split::train ? stream_of(split, request).bits(kMirrorIndex) : 0;
       Sample piece;
       piece.x_cyx = mirrored(cut(input.x_cyx, window), mirror);
-      if (input.target_vyx.numel() > 0) {
+      if (input.target_vyx.defined()) {
         piece.target_vyx = mirrored(cut(input.target_vyx, window), mirror);
       }
       piece.lead_hours = input.lead_hours;
@@ -178,7 +183,8 @@ class Crop : public TransformStage {
         best = window;
       }
     }
-    if (least_missing == 1) {
+    // Channels of other ranks may have values.
+    if (least_missing == 1 && (sees_all_ || max_missing_ < 1)) {
       throw DataError(fmt::format("{}: every value of {} random pieces is missing",
                                   input.provenance.file, kDraws));
     }
@@ -216,6 +222,7 @@ class Crop : public TransformStage {
 
   static double missing_fraction(const Tensor& image, const io::Window& window) {
     const std::int64_t channels = image.dim(0);
+    if (channels == 0) return 0;
     std::int64_t missing = 0;
     for (std::int64_t c = 0; c < channels; ++c) {
       for (std::int64_t y = window.y; y < window.y + window.height; ++y) {
@@ -238,6 +245,8 @@ class Crop : public TransformStage {
   bool flip_;
   double max_missing_;
   double holdout_;
+  std::vector<io::Channel> channels_;
+  bool sees_all_ = true;  // whether all channels are this rank's
 };
 
 }  // namespace

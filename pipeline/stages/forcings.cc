@@ -49,8 +49,20 @@ class Forcings : public TransformStage {
     }
     longitudes_ = input.grid->longitudes;
     StreamInfo info = input;
-    for (const std::string& name : names_) info.channels.push_back({name, "1"});
+    for (const std::string& name : names_) {
+      const std::vector<std::string> present = info.channel_names();
+      if (std::find(present.begin(), present.end(), name) != present.end()) {
+        throw ConfigError(fmt::format("channels: its input has a channel '{}' already", name));
+      }
+      info.channels.push_back({name, "1"});
+    }
     return info;
+  }
+
+  void keep(const ChannelNames& own) override {
+    std::erase_if(names_, [&](const std::string& name) {
+      return std::find(own.channels.begin(), own.channels.end(), name) == own.channels.end();
+    });
   }
 
   void apply(Sample input, Split /*split*/, std::span<const SampleRequest> /*requests*/,
@@ -58,6 +70,10 @@ class Forcings : public TransformStage {
     const double time = input.provenance.time;
     if (std::isnan(time)) {
       throw DataError(fmt::format("{}: has no time", input.provenance.file));
+    }
+    if (names_.empty()) {
+      output.push_back(std::move(input));
+      return;
     }
     const std::int64_t channels = input.x_cyx.dim(0);
     const std::int64_t height = input.x_cyx.dim(1), width = input.x_cyx.dim(2);

@@ -62,6 +62,10 @@ StreamInfo ImageSetStage::prepare() {
   return info;
 }
 
+void ImageSetStage::keep(const ChannelNames& own) {
+  source_->keep_channels(positions_of(own.channels, source_->channels()));
+}
+
 std::int64_t ImageSetStage::image_of(Split split, std::int64_t item) const {
   return (split == Split::train ? train_ : eval_)[static_cast<std::size_t>(item)];
 }

@@ -19,6 +19,7 @@ class ImageSetStage : public SourceStage {
   explicit ImageSetStage(const StageContext& context);
 
   StreamInfo prepare() override;
+  void keep(const ChannelNames& own) override;
   std::int64_t items(Split split) const override;
   io::Extent extent(Split split, std::int64_t item) const override;
   bool shuffled() const override { return shuffled_; }

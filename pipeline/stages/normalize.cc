@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "io/kept_channels.h"
 #include "ops/base/error.h"
 #include "ops/comm/communicator.h"
 #include "pipeline/stage/registry.h"
@@ -48,9 +49,11 @@ struct Moments {
 };
 static_assert(sizeof(Moments) == 3 * sizeof(double));
 
-Moments moments_of(const float* values, std::int64_t count) {
+Moments moments_of(const Tensor& image_cyx, std::int64_t channel) {
+  const std::int64_t pixels = image_cyx.dim(1) * image_cyx.dim(2);
+  const float* values = image_cyx.data<float>() + channel * pixels;
   Moments moments;
-  for (std::int64_t i = 0; i < count; ++i) {
+  for (std::int64_t i = 0; i < pixels; ++i) {
     if (!std::isfinite(values[i])) continue;
     moments.count += 1;
     const double delta = values[i] - moments.mean;
@@ -68,7 +71,7 @@ class Normalize : public TransformStage {
         samples_(context.parameters.integer("samples")) {}
 
   StreamInfo prepare(const StreamInfo& input) override {
-    num_channels_ = static_cast<std::int64_t>(input.channels.size());
+    input_ = input;
     statistics_->channels = input.channel_names();
     // A target of the same name is the same field; others have statistics of their own.
     for (const std::string& target : input.target_names()) {
@@ -77,6 +80,8 @@ class Normalize : public TransformStage {
       if (at == names.end()) at = names.insert(names.end(), target);
       target_index_.push_back(at - names.begin());
     }
+    input_.own_all();
+    own_target_index_ = target_index_;
     if (path_ != "auto") *statistics_ = read_statistics(path_, statistics_->channels);
     StreamInfo info = input;
     info.statistics = statistics_;
@@ -84,6 +89,11 @@ class Normalize : public TransformStage {
       for (io::Channel& channel : *list) channel.units = "1";
     }
     return info;
+  }
+
+  void keep(const ChannelNames& own) override {
+    input_.own(own);
+    own_target_index_ = io::elements_at(input_.own_targets, target_index_);
   }
 
   void measure(const SampleFeed& feed, ops::Communicator& communicator,
@@ -99,58 +109,82 @@ class Normalize : public TransformStage {
 
   void apply(Sample input, Split /*split*/, std::span<const SampleRequest> /*requests*/,
              std::vector<Sample>& output) const override {
-    input.x_cyx = scaled(std::move(input.x_cyx), {});
-    if (input.target_vyx.numel() > 0)
-      input.target_vyx = scaled(std::move(input.target_vyx), target_index_);
+    input.x_cyx = scaled(std::move(input.x_cyx), input_.own_channels);
+    if (input.target_vyx.defined()) {
+      input.target_vyx = scaled(std::move(input.target_vyx), own_target_index_);
+    }
     output.push_back(std::move(input));
   }
 
  private:
+  // Where in a sample the values of a statistic are.
+  struct Measured {
+    std::int64_t statistic;
+    Tensor Sample::*image;
+    std::int64_t plane;
+  };
+
+  // What this rank measures: of each statistic one rank of the tensor axis has charge.
+  std::vector<Measured> measured_here() const {
+    std::vector<Measured> list;
+    if (!input_.division.distributed && input_.division.tensor_rank > 0) return list;
+    for (std::size_t c = 0; c < input_.own_channels.size(); ++c) {
+      list.push_back({input_.own_channels[c], &Sample::x_cyx, static_cast<std::int64_t>(c)});
+    }
+    for (std::size_t v = 0; v < input_.own_targets.size(); ++v) {
+      if (own_target_index_[v] < std::ssize(input_.channels)) continue;
+      list.push_back({own_target_index_[v], &Sample::target_vyx, static_cast<std::int64_t>(v)});
+    }
+    return list;
+  }
+
   // Every sample has a slot of its own, filled by the rank that reads it: the sum over the ranks is
   // then a gather, and merging slots in order gives the same bits on any number of ranks.
   ChannelStatistics measured(const SampleFeed& feed, ops::Communicator& communicator) const {
-    const auto names = static_cast<std::int64_t>(statistics_->channels.size());
-    std::vector<Moments> slots(static_cast<std::size_t>(samples_ * names));
-    feed(samples_, [&](std::int64_t index, const Sample& sample) {
-      Moments* slot = slots.data() + index * names;
-      const std::int64_t pixels = sample.x_cyx.dim(1) * sample.x_cyx.dim(2);
-      for (std::int64_t c = 0; c < num_channels_; ++c) {
-        slot[c] = moments_of(sample.x_cyx.data<float>() + c * pixels, pixels);
-      }
-      for (std::size_t v = 0; v < target_index_.size(); ++v) {
-        if (target_index_[v] < num_channels_) continue;
-        slot[target_index_[v]] = moments_of(
-            sample.target_vyx.data<float>() + static_cast<std::int64_t>(v) * pixels, pixels);
-      }
-    });
-    communicator
-        .all_reduce_sum(ops::MeshAxis::data,
-                        std::span<double>(&slots.front().count, slots.size() * 3))
-        .wait();
+    const std::vector<Measured> here = measured_here();
+    const std::size_t count = here.size();
+    std::vector<Moments> slots(static_cast<std::size_t>(samples_) * count);
+    std::vector<Moments> totals(statistics_->channels.size());
+    if (!here.empty()) {
+      feed(samples_, [&](std::int64_t index, const Sample& sample) {
+        Moments* slot = slots.data() + static_cast<std::size_t>(index) * count;
+        for (const Measured& one : here) *slot++ = moments_of(sample.*one.image, one.plane);
+      });
+      for (const auto axis : {ops::MeshAxis::data, ops::MeshAxis::shard})
+        sum(slots, axis, communicator);
+    }
+    for (std::size_t m = 0; m < count; ++m) {
+      Moments& all = totals[static_cast<std::size_t>(here[m].statistic)];
+      for (std::size_t s = 0; s < slots.size(); s += count) all.merge(slots[s + m]);
+    }
+    sum(totals, ops::MeshAxis::tensor, communicator);
+
     ChannelStatistics statistics;
     statistics.channels = statistics_->channels;
-    for (std::int64_t c = 0; c < names; ++c) {
-      Moments all;
-      for (std::int64_t s = 0; s < samples_; ++s) {
-        all.merge(slots[static_cast<std::size_t>(s * names + c)]);
-      }
-      if (all.count == 0) {
+    for (std::size_t c = 0; c < totals.size(); ++c) {
+      if (totals[c].count == 0) {
         throw DataError(fmt::format("node '{}': channel '{}' has no value in the samples measured",
-                                    node(), statistics.channels[static_cast<std::size_t>(c)]));
+                                    node(), statistics.channels[c]));
       }
-      statistics.mean.push_back(all.mean);
-      statistics.std.push_back(std::sqrt(all.m2 / all.count));
+      statistics.mean.push_back(totals[c].mean);
+      statistics.std.push_back(std::sqrt(totals[c].m2 / totals[c].count));
     }
     return statistics;
   }
 
-  // `index` gives the statistics of each channel; empty: in order.
+  // Numbers that one rank has and the others leave at zero.
+  static void sum(std::vector<Moments>& moments, ops::MeshAxis axis,
+                  ops::Communicator& communicator) {
+    communicator.all_reduce_sum(axis, std::span<double>(&moments.front().count, moments.size() * 3))
+        .wait();
+  }
+
+  // `index` gives the statistics of each channel.
   Tensor scaled(Tensor image, const std::vector<std::int64_t>& index) const {
     if (!image.is_unique()) image = image.clone(MemoryKind::ingest);
     const std::int64_t pixels = image.dim(1) * image.dim(2);
     for (std::int64_t c = 0; c < image.dim(0); ++c) {
-      const auto s =
-          static_cast<std::size_t>(index.empty() ? c : index[static_cast<std::size_t>(c)]);
+      const auto s = static_cast<std::size_t>(index[static_cast<std::size_t>(c)]);
       // A constant channel becomes zero.
       const auto mean = static_cast<float>(statistics_->mean[s]);
       const auto scale =
@@ -163,8 +197,9 @@ class Normalize : public TransformStage {
 
   std::string path_;
   std::int64_t samples_;
-  std::int64_t num_channels_ = 0;
-  std::vector<std::int64_t> target_index_;
+  StreamInfo input_;
+  std::vector<std::int64_t> target_index_;      // of each target's statistics
+  std::vector<std::int64_t> own_target_index_;  // the same of the own targets
   std::shared_ptr<ChannelStatistics> statistics_ = std::make_shared<ChannelStatistics>();
 };
 

@@ -104,6 +104,12 @@ class ReadNetcdf : public SourceStage {
     return info;
   }
 
+  void keep(const ChannelNames& own) override {
+    source_->keep_channels(positions_of(own.channels, source_->channels()));
+    if (target_source_ == nullptr) return;
+    target_source_->keep_channels(positions_of(own.targets, target_source_->channels()));
+  }
+
   std::int64_t items(Split split) const override {
     return static_cast<std::int64_t>(list(split).size());
   }

@@ -24,6 +24,11 @@ StageDeclaration declaration() {
       param::integer("channels", "Number of channels, named c000, c001, ...")
           .at_least(1)
           .or_else(8),
+      param::integer("targets",
+                     "Number of channels, the first ones, whose state 24 hours later comes with "
+                     "each image as its target.")
+          .at_least(0)
+          .or_else(0),
       param::size("size", "Height and width of the images.")
           .unit_is("pixels")
           .at_least(1)
@@ -52,7 +57,8 @@ class ReadSynthetic : public SourceStage {
   explicit ReadSynthetic(const StageContext& context)
       : SourceStage(context),
         random_(context.seed, "synthetic." + context.node),
-        channels_(context.parameters.integer("channels")),
+        num_channels_(context.parameters.integer("channels")),
+        num_targets_(context.parameters.integer("targets")),
         extent_{context.parameters.size("size")[0], context.parameters.size("size")[1]},
         fail_at_(context.parameters.integer("fail_at")),
         delay_(context.parameters.duration_seconds("delay")),
@@ -62,15 +68,23 @@ class ReadSynthetic : public SourceStage {
     const double holdout = context.parameters.number("holdout");
     eval_items_ = static_cast<std::int64_t>(std::ceil(holdout * static_cast<double>(items)));
     train_items_ = items - eval_items_;
+    if (num_targets_ > num_channels_) {
+      throw ConfigError(
+          fmt::format("targets: {} of {} channels are asked for", num_targets_, num_channels_));
+    }
   }
 
   StreamInfo prepare() override {
-    StreamInfo info;
-    for (std::int64_t c = 0; c < channels_; ++c)
-      info.channels.push_back({fmt::format("c{:03}", c), ""});
-    info.extent = extent_;
-    return info;
+    info_.channels.clear();
+    for (std::int64_t c = 0; c < num_channels_; ++c) {
+      info_.channels.push_back({fmt::format("c{:03}", c), ""});
+    }
+    info_.targets.assign(info_.channels.begin(), info_.channels.begin() + num_targets_);
+    info_.extent = extent_;
+    info_.own_all();
+    return info_;
   }
+  void keep(const ChannelNames& own) override { info_.own(own); }
   std::int64_t items(Split split) const override {
     return split == Split::train || eval_items_ == 0 ? train_items_ : eval_items_;
   }
@@ -89,9 +103,12 @@ class ReadSynthetic : public SourceStage {
     Sample sample;
     sample.provenance.file = fmt::format("synthetic:{}", image);
     sample.provenance.window = {0, 0, extent_.height, extent_.width};
-    sample.x_cyx =
-        Tensor::empty({channels_, extent_.height, extent_.width}, DType::f32, MemoryKind::ingest);
-    fill(sample.x_cyx.data<float>(), random_.substream(static_cast<std::uint64_t>(image)));
+    const RandomStream random = random_.substream(static_cast<std::uint64_t>(image));
+    sample.x_cyx = waves(info_.own_channels, random, 0);
+    if (num_targets_ > 0) {
+      sample.target_vyx = waves(info_.own_targets, random, kAdvance);
+      sample.lead_hours = kLeadHours;
+    }
     return sample;
   }
 
@@ -100,29 +117,38 @@ class ReadSynthetic : public SourceStage {
     return split == Split::eval && eval_items_ > 0 ? train_items_ + item : item;
   }
 
+  static constexpr double kTurn = 2 * std::numbers::pi;
+  static constexpr float kLeadHours = 24;
+  static constexpr double kAdvance = kTurn / 5;  // of the waves in that time
+
   // One plane wave an image; the channels see it with phases and amplitudes that change smoothly,
   // so that one channel tells of the others.
-  void fill(float* x_cyx, const RandomStream& random) const {
-    constexpr double kTurn = 2 * std::numbers::pi;
+  Tensor waves(const std::vector<std::int64_t>& channels, const RandomStream& random,
+               double advance) const {
+    Tensor image = Tensor::empty({std::ssize(channels), extent_.height, extent_.width}, DType::f32,
+                                 MemoryKind::ingest);
+    float* pixel = image.data<float>();
     const double waves_y = 1 + 2 * random.uniform(0);
     const double waves_x = 1 + 2 * random.uniform(1);
-    const double phase = kTurn * random.uniform(2);
-    for (std::int64_t c = 0; c < channels_; ++c) {
-      const double tone = static_cast<double>(c) / static_cast<double>(channels_);
+    const double phase = kTurn * random.uniform(2) + advance;
+    for (const std::int64_t c : channels) {
+      const double tone = static_cast<double>(c) / static_cast<double>(num_channels_);
       for (std::int64_t y = 0; y < extent_.height; ++y) {
         const double fy = static_cast<double>(y) / static_cast<double>(extent_.height);
         for (std::int64_t x = 0; x < extent_.width; ++x) {
           const double fx = static_cast<double>(x) / static_cast<double>(extent_.width);
-          *x_cyx++ = static_cast<float>(
+          *pixel++ = static_cast<float>(
               (0.5 + tone) * std::sin(kTurn * (waves_y * fy + waves_x * fx + tone) + phase));
         }
       }
     }
+    return image;
   }
 
   RandomStream random_;
-  std::int64_t channels_;
+  std::int64_t num_channels_, num_targets_;
   io::Extent extent_;
+  StreamInfo info_;
   std::int64_t fail_at_;
   double delay_;
   bool shuffled_, skips_errors_;

@@ -46,7 +46,7 @@ class Regrid : public TransformStage {
   void apply(Sample input, Split /*split*/, std::span<const SampleRequest> /*requests*/,
              std::vector<Sample>& output) const override {
     input.x_cyx = map(input.x_cyx);
-    if (input.target_vyx.numel() > 0) input.target_vyx = map(input.target_vyx);
+    if (input.target_vyx.defined()) input.target_vyx = map(input.target_vyx);
     output.push_back(std::move(input));
   }
 

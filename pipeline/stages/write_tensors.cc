@@ -44,13 +44,14 @@ class WriteTensors : public SinkStage {
       : SinkStage(context),
         directory_(context.parameters.string("directory")),
         wanted_(context.parameters.integer("count")),
-        rank_(context.data_rank) {
+        rank_(context.world_rank()),
+        shares_samples_(context.tensor_rank > 0) {
     if (directory_.empty()) directory_ = "tensors/" + context.node;
   }
 
   void prepare(const StreamInfo& input, const std::string& /*input_node*/) override {
-    channels_ = nlohmann::json(input.channel_names()).dump();
-    targets_ = nlohmann::json(input.target_names()).dump();
+    channels_ = nlohmann::json(input.own_channel_names()).dump();
+    targets_ = nlohmann::json(input.own_target_names()).dump();
   }
 
   void start(const std::string& run_folder) override {
@@ -62,14 +63,15 @@ class WriteTensors : public SinkStage {
 
   void consume_sample(const Sample& sample) override {
     std::vector<io::NamedTensor> tensors{{"x_cyx", sample.x_cyx}};
-    if (sample.target_vyx.numel() > 0) tensors.push_back({"target_vyx", sample.target_vyx});
-    write(fmt::format("sample-{:08}", sample.request.position), tensors,
-          nlohmann::json::array({record_of(sample.provenance, sample.request)}));
+    if (sample.target_vyx.defined()) tensors.push_back({"target_vyx", sample.target_vyx});
+    // Ranks that share the data have other samples, ranks that share the channels the same.
+    write(fmt::format("sample-{:08}{}", sample.request.position, shares_samples_ ? suffix() : ""),
+          tensors, nlohmann::json::array({record_of(sample.provenance, sample.request)}));
   }
 
   void consume_batch(const Batch& batch) override {
     std::vector<io::NamedTensor> tensors{{"x_bchw", batch.x_bchw}};
-    if (batch.target_bvhw.numel() > 0) tensors.push_back({"target_bvhw", batch.target_bvhw});
+    if (batch.target_bvhw.defined()) tensors.push_back({"target_bvhw", batch.target_bvhw});
     nlohmann::json records = nlohmann::json::array();
     for (std::size_t b = 0; b < batch.requests.size(); ++b) {
       records.push_back(record_of(batch.provenance[b], batch.requests[b]));
@@ -93,8 +95,9 @@ class WriteTensors : public SinkStage {
 
  private:
   std::string numbered(const char* kind, std::int64_t number) const {
-    return fmt::format("{}-{:06}{}", kind, number, rank_ > 0 ? fmt::format(".rank{}", rank_) : "");
+    return fmt::format("{}-{:06}{}", kind, number, suffix());
   }
+  std::string suffix() const { return rank_ > 0 ? fmt::format(".rank{}", rank_) : ""; }
 
   void write(const std::string& name, const std::vector<io::NamedTensor>& tensors,
              const nlohmann::json& records) {
@@ -107,6 +110,7 @@ class WriteTensors : public SinkStage {
   std::string directory_;
   std::int64_t wanted_;
   int rank_;
+  bool shares_samples_;  // with a rank before this one
   std::string channels_, targets_;
   std::int64_t written_ = 0;
 };
