@@ -34,6 +34,11 @@ std::string name_of_case(const testing::TestParamInfo<Shape>& test_info) {
   return std::to_string(test_info.index) + "_" + name_of_shape(test_info.param);
 }
 
+// Central differences call the reference about a hundred times.
+bool reference_is_slow(const Shape& s) {
+  return s.rows * s.channels * s.dim * (s.pixels + s.heads * s.head_dim) > 3'000'000;
+}
+
 // Edges of the blocks of positions and channels, patches larger than a block, all heads and some.
 std::vector<Shape> shapes() {
   std::vector<Shape> result = {{1, 1, 1, 8, 1, 8},      {3, 5, 4, 24, 2, 7},
@@ -319,7 +324,7 @@ TEST_P(FusedChannelAttention, MatchesTheUnfusedForm) {
 }
 
 TEST_P(FusedChannelAttention, BackwardIsTheGradient) {
-  if (shape.rows * shape.channels * shape.dim > 20000) GTEST_SKIP() << "too slow a reference";
+  if (reference_is_slow(shape)) GTEST_SKIP() << "covered by the comparison with the reference";
   Gradients gradients(*this);
   run(gradients);
   const auto loss = [&] { return test::weighted_sum(expected(false).out, dout); };
@@ -414,6 +419,40 @@ TEST_P(FusedChannelAttentionOfNothing, IsZeroAndAddsNothing) {
 INSTANTIATE_TEST_SUITE_P(Shapes, FusedChannelAttentionOfNothing,
                          testing::Values(Shape{70, 0, 4, 8, 2, 4}, Shape{0, 5, 4, 8, 2, 4},
                                          Shape{70, 5, 4, 8, 0, 4}),
+                         name_of_case);
+
+class FusedChannelAttentionWithNan : public FusedChannelAttention {};
+
+TEST_P(FusedChannelAttentionWithNan, StaysInItsPositionAndInItsCall) {
+  constexpr Index kBad = 20, kFewRows = 9;
+  tokens.patches[size(kBad * tokens.row_stride + 2 * shape.pixels)] = Rank::kNan;
+  const Index width = shape.heads * shape.head_dim;
+  // On one thread, so that all calls share its scratch.
+  tbb::task_arena(1).execute([&] {
+    Gradients poisoned(*this), clean(*this);
+    const Floats out = run(poisoned);
+    for (Index i = 0; i < shape.rows * width; ++i) {
+      EXPECT_EQ(std::isnan(out[size(i)]), i / width == kBad) << i;
+    }
+    dout.assign(dout.size(), Rank::kNan);
+    run(poisoned);
+    EXPECT_TRUE(std::isnan(poisoned.q[0]));
+
+    dout.assign(dout.size(), 1.0F);
+    Rank rank(*this, 0, shape.channels);
+    rank.patches.rows = kFewRows;
+    rank.scores();
+    for (std::size_t i = 0; i < rank.sum.size(); ++i) rank.factor[i] = 1.0F / rank.sum[i];
+    rank.mix();
+    rank.backward(rank.out, clean);
+    for (const Floats* part : {&clean.q, &clean.k_weight, &clean.v_weight, &clean.tokens.weights}) {
+      for (const float value : *part) ASSERT_TRUE(std::isfinite(value));
+    }
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, FusedChannelAttentionWithNan,
+                         testing::Values(Shape{64, 20, 16, 8, 2, 4}, Shape{128, 7, 1, 8, 4, 2}),
                          name_of_case);
 
 // ---- linear --------------------------------------------------------------------------------
@@ -512,7 +551,7 @@ TEST_P(FusedChannelLinear, BackwardMatchesTheUnfusedForm) {
 }
 
 TEST_P(FusedChannelLinear, BackwardIsTheGradient) {
-  if (shape.rows * shape.channels * shape.dim > 20000) GTEST_SKIP() << "too slow a reference";
+  if (reference_is_slow(shape)) GTEST_SKIP() << "covered by the comparison with the reference";
   TokenGradientBuffers gradients(tokens);
   Floats dw(w.size()), dbias(1);
   backward(gradients, dw, dbias);
