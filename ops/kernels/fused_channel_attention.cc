@@ -219,6 +219,29 @@ void score_channel(float* score_r, const float* weights, std::int64_t stride, co
   std::copy(sum.begin(), sum.end(), score_r);
 }
 
+// Scores of all heads, in the layout of the weights.
+void score_blocks(float* weights, const float* scores_kh, const ChannelPatchesView& patches,
+                  const Shape& shape) {
+  const std::int64_t channel_blocks = shape.channel_blocks(), extended = shape.extended();
+  const auto score_block = [&](std::int64_t block, const Channels& channels, float* x_kr) {
+    load_patches(x_kr, patches, block, channels);
+    for (std::int64_t h = 0; h < shape.heads; ++h) {
+      for (std::int64_t c = channels.begin; c < channels.end; ++c) {
+        score_channel(weights + shape.weight_at(block, h, c),
+                      scores_kh + c * extended * shape.heads + h, shape.heads,
+                      x_kr + (c - channels.begin) * extended * kPositions, extended);
+      }
+    }
+  };
+  parallel_for(shape.position_blocks() * channel_blocks, 1,
+               [&](std::int64_t begin, std::int64_t end) {
+                 float* const x_kr = thread_scratch(shape.tile());
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   score_block(i / channel_blocks, Channels(shape, i % channel_blocks), x_kr);
+                 }
+               });
+}
+
 // From the scores of a head in a block of positions to exp(score - max_r).
 void exponentiate(float* weights_cr, PerPosition& max_r, PerPosition& sum_r,
                   std::int64_t channels) {
@@ -238,6 +261,39 @@ void exponentiate(float* weights_cr, PerPosition& max_r, PerPosition& sum_r,
       weights[r] = vector_exp(weights[r] - max_r[r]);
       sum_r[r] += weights[r];
     }
+  }
+}
+
+// The same for all heads and blocks; the maxima and sums go out without padding.
+void exponentiate_blocks(float* weights, float* max_rh, float* sum_rh, const Shape& shape) {
+  const std::int64_t heads = shape.heads;
+  parallel_for(shape.position_blocks() * heads, row_grain(shape.channels * kPositions),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   const std::int64_t block = i / heads, h = i % heads;
+                   PerPosition max_r, sum_r;
+                   exponentiate(weights + shape.weight_at(block, h, 0), max_r, sum_r,
+                                shape.channels);
+                   for (std::int64_t r = 0; r < shape.positions(block); ++r) {
+                     const std::int64_t at = (block * kPositions + r) * heads + h;
+                     max_rh[at] = max_r[static_cast<std::size_t>(r)];
+                     sum_rh[at] = sum_r[static_cast<std::size_t>(r)];
+                   }
+                 }
+               });
+}
+
+// a_cr *= factor_r, the factors `stride` apart; zero beyond the last position.
+void scale_weights(float* a_cr, const float* factors, std::int64_t stride, std::int64_t positions,
+                   std::int64_t channels) {
+  PerPosition factor{};
+  for (std::int64_t r = 0; r < positions; ++r) {
+    factor[static_cast<std::size_t>(r)] = factors[r * stride];
+  }
+  for (std::int64_t c = 0; c < channels; ++c) {
+    float* a = a_cr + c * kPositions;
+#pragma omp simd
+    for (std::size_t r = 0; r < kPositions; ++r) a[r] *= factor[r];
   }
 }
 
@@ -357,7 +413,7 @@ void fused_channel_scores(const FusedAttentionState& state, float* max_rh, float
                           const ChannelPatchesView& patches, const TokenWeights& tokens,
                           const ChannelAttentionWeights& attention, float* workspace) {
   const Shape shape(patches, attention);
-  const std::int64_t heads = shape.heads, dim = tokens.dim, extended = shape.extended();
+  const std::int64_t heads = shape.heads, dim = tokens.dim;
   float* const w_kd = workspace;
   float* const u_hd = w_kd + shape.inner() * dim;
   float* const scores_kh = u_hd + heads * dim;
@@ -369,37 +425,8 @@ void fused_channel_scores(const FusedAttentionState& state, float* max_rh, float
   gemm(Transpose::no, Transpose::yes, shape.inner(), shape.width(), dim, 1.0F, w_kd, dim,
        attention.v_weight_ad, dim, 0.0F, state.folded_values, shape.width());
 
-  const std::int64_t channel_blocks = shape.channel_blocks();
-  parallel_for(shape.position_blocks() * channel_blocks, 1,
-               [&](std::int64_t begin, std::int64_t end) {
-                 float* const x_kr = thread_scratch(shape.tile());
-                 for (std::int64_t i = begin; i < end; ++i) {
-                   const std::int64_t block = i / channel_blocks;
-                   const Channels channels(shape, i % channel_blocks);
-                   load_patches(x_kr, patches, block, channels);
-                   for (std::int64_t h = 0; h < heads; ++h) {
-                     for (std::int64_t c = channels.begin; c < channels.end; ++c) {
-                       score_channel(state.weights + shape.weight_at(block, h, c),
-                                     scores_kh + c * extended * heads + h, heads,
-                                     x_kr + (c - channels.begin) * extended * kPositions, extended);
-                     }
-                   }
-                 }
-               });
-  parallel_for(shape.position_blocks() * heads, row_grain(shape.channels * kPositions),
-               [&](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t i = begin; i < end; ++i) {
-                   const std::int64_t block = i / heads, h = i % heads;
-                   PerPosition max_r, sum_r;
-                   exponentiate(state.weights + shape.weight_at(block, h, 0), max_r, sum_r,
-                                shape.channels);
-                   for (std::int64_t r = 0; r < shape.positions(block); ++r) {
-                     const std::int64_t at = (block * kPositions + r) * heads + h;
-                     max_rh[at] = max_r[static_cast<std::size_t>(r)];
-                     sum_rh[at] = sum_r[static_cast<std::size_t>(r)];
-                   }
-                 }
-               });
+  score_blocks(state.weights, scores_kh, patches, shape);
+  exponentiate_blocks(state.weights, max_rh, sum_rh, shape);
 }
 
 void fused_channel_mix(float* out_ra, const FusedAttentionState& state, const float* factor_rh,
@@ -422,17 +449,9 @@ void fused_channel_mix(float* out_ra, const FusedAttentionState& state, const fl
           const std::int64_t count = channels.end - channels.begin;
           load_patches(x_kr, patches, block, channels);
           for (std::int64_t h = first_head; h < last_head; ++h) {
-            PerPosition factor{};  // zero beyond the last position
-            for (std::int64_t r = 0; r < positions; ++r) {
-              factor[static_cast<std::size_t>(r)] = factor_rh[(block * kPositions + r) * heads + h];
-            }
             float* a_cr = state.weights + shape.weight_at(block, h, channels.begin);
-            for (std::int64_t c = 0; c < count; ++c) {
-#pragma omp simd
-              for (std::size_t r = 0; r < kPositions; ++r) {
-                a_cr[c * kPositions + static_cast<std::int64_t>(r)] *= factor[r];
-              }
-            }
+            scale_weights(a_cr, factor_rh + block * kPositions * heads + h, heads, positions,
+                          count);
             weight_patches(y_kr, a_cr, x_kr, count, shape.extended());
             gemm_serial(
                 Transpose::yes, Transpose::no, positions, head_dim, count * shape.extended(), 1.0F,
