@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <functional>
-#include <mutex>
 #include <numeric>
 
 #include <fmt/format.h>
 #include <netcdf.h>
 
+#include "io/cube/hdf5_handles.h"
 #include "io/file_kind.h"
-#include "io/hdf5_lock.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -46,7 +45,7 @@ std::optional<DType> dtype_of(nc_type type) {
 
 NetcdfFile::NetcdfFile(const std::string& path) : path_(path) {
   check_netcdf_file(path);
-  const std::scoped_lock lock(hdf5_family_lock());
+  const Hdf5Session session;
   check(nc_open(path.c_str(), NC_NOWRITE, &id_), "cannot open");
   try {
     int num_dimensions = 0, num_variables = 0;
@@ -72,7 +71,7 @@ NetcdfFile::NetcdfFile(const std::string& path) : path_(path) {
 }
 
 NetcdfFile::~NetcdfFile() {
-  const std::scoped_lock lock(hdf5_family_lock());
+  const Hdf5Session session;
   nc_close(id_);
 }
 
@@ -88,7 +87,7 @@ const NetcdfVariable* NetcdfFile::find(const std::string& name) const {
 }
 
 std::string NetcdfFile::format() const {
-  const std::scoped_lock lock(hdf5_family_lock());
+  const Hdf5Session session;
   int format = 0;
   check(nc_inq_format(id_, &format), "cannot tell the format");
   switch (format) {
@@ -106,7 +105,7 @@ std::string NetcdfFile::format() const {
 }
 
 std::string NetcdfFile::text(const NetcdfVariable& variable, const char* attribute) const {
-  const std::scoped_lock lock(hdf5_family_lock());
+  const Hdf5Session session;
   nc_type type = NC_NAT;
   std::size_t length = 0;
   if (nc_inq_att(id_, variable.id, attribute, &type, &length) != NC_NOERR || length == 0) return "";
@@ -128,7 +127,7 @@ std::string NetcdfFile::text(const NetcdfVariable& variable, const char* attribu
 
 std::vector<double> NetcdfFile::numbers(const NetcdfVariable& variable,
                                         const char* attribute) const {
-  const std::scoped_lock lock(hdf5_family_lock());
+  const Hdf5Session session;
   nc_type type = NC_NAT;
   std::size_t length = 0;
   if (nc_inq_att(id_, variable.id, attribute, &type, &length) != NC_NOERR || !dtype_of(type)) {
@@ -140,7 +139,7 @@ std::vector<double> NetcdfFile::numbers(const NetcdfVariable& variable,
 }
 
 std::vector<std::int64_t> NetcdfFile::chunks(const NetcdfVariable& variable) const {
-  const std::scoped_lock lock(hdf5_family_lock());
+  const Hdf5Session session;
   int storage = NC_CONTIGUOUS;
   std::vector<std::size_t> extents(std::max<std::size_t>(1, variable.dimensions.size()));
   check(nc_inq_var_chunking(id_, variable.id, &storage, extents.data()), variable.name);
@@ -149,7 +148,7 @@ std::vector<std::int64_t> NetcdfFile::chunks(const NetcdfVariable& variable) con
 }
 
 std::string NetcdfFile::filters(const NetcdfVariable& variable) const {
-  const std::scoped_lock lock(hdf5_family_lock());
+  const Hdf5Session session;
   int shuffle = 0, deflate = 0, level = 0;
   // Classic files have no filters: the call fails there.
   if (nc_inq_var_deflate(id_, variable.id, &shuffle, &deflate, &level) != NC_NOERR) return "";
@@ -159,14 +158,14 @@ std::string NetcdfFile::filters(const NetcdfVariable& variable) const {
 }
 
 void NetcdfFile::set_chunk_cache(const NetcdfVariable& variable, std::size_t bytes) {
-  const std::scoped_lock lock(hdf5_family_lock());
+  const Hdf5Session session;
   constexpr std::size_t kSlots = 521;  // of the hash table; a prime, as HDF5 advises
   const int status = nc_set_var_chunk_cache(id_, variable.id, bytes, kSlots, 0.75F);
   if (status != NC_ENOTNC4) check(status, variable.name + ": cannot set the chunk cache");
 }
 
 std::vector<double> NetcdfFile::values(const NetcdfVariable& variable) const {
-  const std::scoped_lock lock(hdf5_family_lock());
+  const Hdf5Session session;
   std::size_t count = 1;
   for (const int d : variable.dimensions) {
     count *= static_cast<std::size_t>(dimensions_[static_cast<std::size_t>(d)].length);
@@ -178,7 +177,7 @@ std::vector<double> NetcdfFile::values(const NetcdfVariable& variable) const {
 
 void NetcdfFile::read(const NetcdfVariable& variable, const std::vector<std::size_t>& start,
                       const std::vector<std::size_t>& count, void* out) const {
-  const std::scoped_lock lock(hdf5_family_lock());
+  const Hdf5Session session;
   check(nc_get_vara(id_, variable.id, start.data(), count.data(), out),
         fmt::format("cannot read variable {} at [{}]", variable.name, fmt::join(start, ", ")));
 }

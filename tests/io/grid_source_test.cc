@@ -270,6 +270,16 @@ TEST(GridSource, FourThreadsReadTheSame) {
   EXPECT_THAT(wrong, ElementsAre(0, 0, 0, 0));
 }
 
+// HDF5 prints its errors in each thread that has not been told otherwise, and libnetcdf looks for
+// attributes that are not there.
+TEST(GridSource, ThreadsReadWithoutAWord) {
+  TRIB_NEEDS_DATA("era5/era5_t2m_uk_hourly_201903.nc");
+  const auto source = open_real("era5_t2m_uk_hourly_201903.nc");
+  testing::internal::CaptureStderr();
+  std::jthread([&] { source->read(3); }).join();
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
 TEST(GridSource, DamagedFilesAreNamed) {
   TRIB_NEEDS_DATA("era5/truncated_cds_classic.nc");
   EXPECT_THAT(error_of([] { open_real("truncated_cds_classic.nc"); }),
