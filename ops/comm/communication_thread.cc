@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <numeric>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <sys/uio.h>
@@ -14,8 +16,6 @@
 namespace trib::ops {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-constexpr std::chrono::milliseconds kDefaultTimeout{300'000};
 #ifdef NDEBUG
 constexpr bool kCheckOrderAtFirst = false;
 #else
@@ -46,8 +46,9 @@ bool may_read_process_memory() {
   return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == sizeof to;
 }
 
-Group make_group(MPI_Comm comm) {
+Group make_group(MPI_Comm comm, std::vector<int> world_ranks) {
   Group group;
+  group.world_ranks = std::move(world_ranks);
   group.comm = comm;
   check_mpi(MPI_Comm_dup(comm, &group.order_comm), "MPI_Comm_dup");
   // Failures come back as status codes instead of ending the process.
@@ -74,7 +75,11 @@ Group start_mpi() {
   }
   MPI_Comm world = MPI_COMM_NULL;
   check_mpi(MPI_Comm_dup(MPI_COMM_WORLD, &world), "MPI_Comm_dup");
-  return make_group(world);
+  int size = 0;
+  check_mpi(MPI_Comm_size(world, &size), "MPI_Comm_size");
+  std::vector<int> ranks(static_cast<std::size_t>(size));
+  std::iota(ranks.begin(), ranks.end(), 0);
+  return make_group(world, std::move(ranks));
 }
 
 bool is_complete(MPI_Request& request) {
@@ -85,27 +90,7 @@ bool is_complete(MPI_Request& request) {
 
 }  // namespace
 
-void check_mpi(int status, const char* call) {
-  if (status == MPI_SUCCESS) return;
-  char text[MPI_MAX_ERROR_STRING] = "";
-  int length = 0;
-  MPI_Error_string(status, text, &length);
-  throw RuntimeError(fmt::format("{} failed: {}", call, text));
-}
-
-void Completion::finish(std::exception_ptr with_error) {
-  error = std::move(with_error);
-  done.store(true, std::memory_order_release);
-  done.notify_all();
-}
-
-void Completion::wait() const {
-  done.wait(false, std::memory_order_acquire);
-  if (error != nullptr) std::rethrow_exception(error);
-}
-
-CommunicationThread::CommunicationThread()
-    : timeout_(kDefaultTimeout), check_order_(kCheckOrderAtFirst) {
+CommunicationThread::CommunicationThread() : check_order_(kCheckOrderAtFirst) {
   const auto started = std::make_shared<Completion>();
   thread_ = std::thread([this, started] { run(*started); });
   try {
@@ -126,6 +111,16 @@ CommunicationThread::~CommunicationThread() {
 }
 
 void CommunicationThread::split(const MeshShape& mesh) {
+  // Others cannot be watched while this thread is inside the split: wait for them before it.
+  Operation barrier;
+  barrier.axis = MeshAxis::world;
+  barrier.signature.collective = static_cast<std::int32_t>(Collective::barrier);
+  barrier.start = MPI_Ibarrier;
+  barrier.completion = std::make_shared<Completion>();
+  const auto all_are_here = barrier.completion;
+  submit(std::move(barrier));
+  all_are_here->wait();
+
   const auto done = std::make_shared<Completion>();
   {
     const std::lock_guard lock(mutex_);
@@ -134,9 +129,9 @@ void CommunicationThread::split(const MeshShape& mesh) {
         const Group& world = group(MeshAxis::world);
         for (const MeshAxis axis : {MeshAxis::data, MeshAxis::shard, MeshAxis::tensor}) {
           MPI_Comm comm = MPI_COMM_NULL;
-          const int first = mesh.group(axis, world.rank).front();
-          check_mpi(MPI_Comm_split(world.comm, first, world.rank, &comm), "MPI_Comm_split");
-          groups_[static_cast<std::size_t>(axis)] = make_group(comm);
+          std::vector<int> ranks = mesh.group(axis, world.rank);
+          check_mpi(MPI_Comm_split(world.comm, ranks.front(), world.rank, &comm), "MPI_Comm_split");
+          groups_[static_cast<std::size_t>(axis)] = make_group(comm, std::move(ranks));
         }
         done->finish();
       } catch (...) {
@@ -175,6 +170,7 @@ void CommunicationThread::abort(int exit_code) {
 void CommunicationThread::run(Completion& started) {
   try {
     groups_[static_cast<std::size_t>(MeshAxis::world)] = start_mpi();
+    watchdog_.start();
   } catch (...) {
     return started.finish(std::current_exception());
   }
@@ -187,6 +183,7 @@ void CommunicationThread::run(Completion& started) {
       backoff.pause();
     }
   }
+  watchdog_.end(clock_);
   MPI_Finalize();
 }
 
@@ -195,16 +192,22 @@ bool CommunicationThread::collect() {
   {
     std::unique_lock lock(mutex_);
     if (in_flight_.empty()) {
-      wake_.wait(
-          lock, [&] { return !submitted_.empty() || errand_ || is_stopping_ || abort_code_ != 0; });
+      const auto has_work = [&] {
+        return !submitted_.empty() || errand_ || is_stopping_ || abort_code_ != 0;
+      };
+      if (group(MeshAxis::world).size == 1) {
+        wake_.wait(lock, has_work);
+      } else {  // other ranks may ask
+        wake_.wait_for(lock, Watchdog::kTick, has_work);
+      }
     }
     if (abort_code_ != 0) MPI_Abort(MPI_COMM_WORLD, abort_code_);
     in_flight_.splice(in_flight_.end(), submitted_);
     errand = std::exchange(errand_, nullptr);
     if (is_stopping_ && !errand) {
-      const auto is_overdue = [](const Operation& operation) { return operation.is_overdue; };
+      const auto has_failed = [](const Operation& operation) { return operation.has_failed; };
       if (in_flight_.empty()) return false;
-      if (std::all_of(in_flight_.begin(), in_flight_.end(), is_overdue)) {
+      if (std::all_of(in_flight_.begin(), in_flight_.end(), has_failed)) {
         MPI_Abort(MPI_COMM_WORLD, static_cast<int>(ExitCode::peer));
       }
     }
@@ -216,10 +219,13 @@ bool CommunicationThread::collect() {
 bool CommunicationThread::progress() {
   bool has_progressed = false;
   std::array<bool, kMeshAxes> is_axis_blocked{};
-  const auto now = Clock::now();
+  const auto now = clock_.read();
   for (auto operation = in_flight_.begin(); operation != in_flight_.end();) {
     const auto stage = operation->stage;
-    if (stage == Operation::Stage::arrived) operation->since = now;
+    if (stage == Operation::Stage::arrived) {
+      operation->since = now;
+      watchdog_.note(*operation);
+    }
     std::exception_ptr error;
     try {
       advance(*operation, is_axis_blocked[static_cast<std::size_t>(operation->axis)]);
@@ -229,20 +235,25 @@ bool CommunicationThread::progress() {
     }
     has_progressed = has_progressed || operation->stage != stage;
     if (operation->stage == Operation::Stage::done) {
-      if (!operation->is_overdue) operation->completion->finish(error);
+      if (!operation->has_failed) operation->completion->finish(error);
       operation = in_flight_.erase(operation);
-      continue;
+    } else {
+      ++operation;
     }
-    if (!operation->is_overdue && now - operation->since > timeout_.load()) {
-      operation->is_overdue = true;
-      operation->completion->finish(std::make_exception_ptr(PeerError(fmt::format(
-          "rank {}: {} is pending for more than {} ms; another rank failed or fell behind",
-          group(MeshAxis::world).rank, describe(*operation, operation->signature),
-          timeout_.load().count()))));
-    }
-    ++operation;
   }
+  watch(now);
   return has_progressed;
+}
+
+void CommunicationThread::watch(AwakeClock::Time now) {
+  if (!watchdog_.tick(now)) return;
+  for (Operation& operation : in_flight_) {
+    if (operation.has_failed) continue;
+    if (const auto complaint = watchdog_.complaint(operation)) {
+      operation.has_failed = true;
+      operation.completion->finish(std::make_exception_ptr(PeerError(*complaint)));
+    }
+  }
 }
 
 void CommunicationThread::advance(Operation& operation, bool& is_axis_blocked) {
@@ -284,19 +295,10 @@ void CommunicationThread::compare(const Operation& operation) const {
       operation.of_group.begin(), operation.of_group.end(),
       [&](const CallSignature& signature) { return !(signature == operation.signature); });
   if (other == operation.of_group.end()) return;
-  throw RuntimeError(fmt::format("ranks disagree: rank {} of {} calls {}, rank {} calls {}",
-                                 group(operation.axis).rank, name_of(operation.axis),
-                                 describe(operation, operation.signature),
-                                 other - operation.of_group.begin(), describe(operation, *other)));
-}
-
-std::string CommunicationThread::describe(const Operation& operation,
-                                          const CallSignature& signature) const {
-  return fmt::format("{} number {} on axis {} ({} x {} bytes, root {}{})",
-                     name_of(static_cast<Collective>(signature.collective)), signature.sequence,
-                     name_of(operation.axis), signature.count, signature.element_bytes,
-                     signature.root,
-                     signature.layout == 0 ? "" : fmt::format(", uneven {:x}", signature.layout));
+  throw RuntimeError(fmt::format(
+      "ranks disagree: rank {} of {} calls {}, rank {} calls {}", group(operation.axis).rank,
+      name_of(operation.axis), describe(operation.axis, operation.signature),
+      other - operation.of_group.begin(), describe(operation.axis, *other)));
 }
 
 }  // namespace trib::ops

@@ -1,4 +1,4 @@
-// The thread that owns MPI. Internal to ops/comm: nobody else includes mpi.h.
+// The thread that owns MPI. Internal to ops/comm.
 #pragma once
 
 #include <array>
@@ -6,77 +6,21 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <list>
-#include <memory>
 #include <mutex>
-#include <string>
 #include <thread>
-#include <vector>
 
-#define OMPI_SKIP_MPICXX 1
-#include <mpi.h>
-
-#include "ops/comm/mesh.h"
-#include "ops/comm/traffic_ledger.h"
+#include "ops/comm/operation.h"
+#include "ops/comm/watchdog.h"
 
 namespace trib::ops {
-
-/// What the waiting thread and the communication thread share of an operation.
-struct Completion {
-  std::atomic<bool> done{false};
-  std::exception_ptr error;
-
-  void finish(std::exception_ptr with_error = nullptr);
-  /// Block until finish(); rethrows the error.
-  void wait() const;
-};
-
-/// The ranks of one axis as this rank sees them.
-struct Group {
-  MPI_Comm comm = MPI_COMM_NULL;
-  MPI_Comm order_comm = MPI_COMM_NULL;  ///< a copy, for comparing the order of calls
-  int rank = 0;
-  int size = 1;
-};
-
-/// What all ranks of a group must agree upon for a call; exchanged as bytes.
-struct CallSignature {
-  std::int64_t sequence = 0;  ///< number of the call on its axis
-  std::int64_t count = 0;     ///< elements
-  std::int32_t element_bytes = 0;
-  std::int32_t root = 0;
-  std::int32_t collective = 0;
-  std::int32_t layout = 0;  ///< hash of the counts of uneven parts; fills up, no padding is sent
-  bool operator==(const CallSignature&) const = default;
-};
-
-/// A collective on its way.
-struct Operation {
-  MeshAxis axis = MeshAxis::world;
-  CallSignature signature;
-  /// Make the non-blocking MPI call.
-  std::function<int(MPI_Comm, MPI_Request*)> start;
-  std::shared_ptr<Completion> completion;
-  bool check_order = false;
-
-  // Of the communication thread alone:
-  enum class Stage { arrived, comparing, agreed, running, done };
-  Stage stage = Stage::arrived;
-  MPI_Request request = MPI_REQUEST_NULL;
-  std::vector<CallSignature> of_group;  ///< signatures of all ranks
-  std::chrono::steady_clock::time_point since;
-  bool is_overdue = false;
-
-  Collective collective() const { return static_cast<Collective>(signature.collective); }
-};
 
 class CommunicationThread {
  public:
   /// Start the thread and MPI. Throws RuntimeError.
   CommunicationThread();
-  /// Complete all operations and finalise MPI.
+  /// Complete all operations and finalise MPI, together with the other ranks.
   ~CommunicationThread();
   CommunicationThread(const CommunicationThread&) = delete;
   CommunicationThread& operator=(const CommunicationThread&) = delete;
@@ -88,7 +32,8 @@ class CommunicationThread {
   [[noreturn]] void abort(int exit_code);
 
   const Group& group(MeshAxis axis) const { return groups_[static_cast<std::size_t>(axis)]; }
-  void set_timeout(std::chrono::milliseconds timeout) { timeout_ = timeout; }
+  void set_timeout(std::chrono::milliseconds timeout) { watchdog_.set_timeout(timeout); }
+  void set_silence_limit(std::chrono::milliseconds limit) { watchdog_.set_silence_limit(limit); }
   void set_check_order(bool check_order) { check_order_ = check_order; }
 
  private:
@@ -100,10 +45,13 @@ class CommunicationThread {
   bool progress();
   void advance(Operation& operation, bool& is_axis_blocked);
   void compare(const Operation& operation) const;
-  std::string describe(const Operation& operation, const CallSignature& signature) const;
+  /// Let operations fail that will not complete or are pending for too long.
+  void watch(AwakeClock::Time now);
 
-  std::array<Group, kMeshAxes> groups_;
-  std::atomic<std::chrono::milliseconds> timeout_;
+  Groups groups_;
+  std::list<Operation> in_flight_;  // of the thread alone, as the next two
+  Watchdog watchdog_{groups_, in_flight_};
+  AwakeClock clock_;
   std::atomic<bool> check_order_;
 
   std::mutex mutex_;  // guards the next six
@@ -114,11 +62,7 @@ class CommunicationThread {
   bool is_stopping_ = false;
   int abort_code_ = 0;
 
-  std::list<Operation> in_flight_;  // of the thread alone
   std::thread thread_;
 };
-
-/// Throw RuntimeError if an MPI call failed.
-void check_mpi(int status, const char* call);
 
 }  // namespace trib::ops

@@ -261,6 +261,10 @@ void Communicator::set_timeout(std::chrono::milliseconds timeout) {
   thread_->set_timeout(timeout);
 }
 
+void Communicator::set_silence_limit(std::chrono::milliseconds limit) {
+  thread_->set_silence_limit(limit);
+}
+
 void Communicator::set_check_order(bool check_order) {
   thread_->set_check_order(check_order);
 }

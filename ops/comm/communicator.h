@@ -47,15 +47,18 @@ class [[nodiscard]] Pending {
 /// one rank.
 ///
 /// Errors come out of Pending::wait():
-/// - PeerError if an operation is pending for longer than the timeout. MPI may still write to its
-///   buffers: call abort().
+/// - PeerError, which names the ranks an operation waits for, if one of them does not answer for
+///   longer than the silence limit (it was stopped or lost), can be seen never to join, or if the
+///   operation is pending for longer than the timeout. MPI may still write to its buffers: call
+///   abort().
 /// - RuntimeError if MPI fails, or, where the order is checked, if ranks disagree.
 class Communicator {
  public:
   /// Start MPI. A process can do so once: throws RuntimeError the second time.
   Communicator();
-  /// Complete all operations and finalise MPI together with the other ranks. After a timeout that
-  /// is impossible, and the run is aborted as by abort(5).
+  /// Complete all operations and finalise MPI together with the other ranks, however long those
+  /// take. After a PeerError, or if one of them does not answer, that is impossible, and the run is
+  /// aborted as by abort(5).
   ~Communicator();
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
@@ -92,8 +95,10 @@ class Communicator {
   /// End the run on all ranks with this exit code. May be called from any thread.
   [[noreturn]] void abort(int exit_code);
 
-  /// How long an operation may be pending before it fails; 300 s at first.
+  /// How long an operation may wait for ranks that are alive; 300 s at first.
   void set_timeout(std::chrono::milliseconds timeout);
+  /// How long a rank may be silent when others wait for it and ask; 10 s at first.
+  void set_silence_limit(std::chrono::milliseconds limit);
   /// Compare each collective with those of the other ranks before it starts, at the cost of one
   /// more message each. On at first in debug builds. All ranks must switch at the same point.
   void set_check_order(bool check_order);
