@@ -10,6 +10,7 @@
 #include "pipeline/graph/diagnostics.h"
 
 namespace trib::pipeline {
+
 Plan::Plan(const GraphDefinition& graph, const Registry& registry, const PlanOptions& options)
     : options_(options) {
   make_stages(graph, registry);

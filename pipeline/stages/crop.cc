@@ -183,8 +183,8 @@ class Crop : public TransformStage {
         best = window;
       }
     }
-    // Channels of other ranks may have values.
-    if (least_missing == 1 && (sees_all_ || max_missing_ < 1)) {
+    // Where this rank has none, the channels of others may have values.
+    if (least_missing == 1 && sees_all_) {
       throw DataError(fmt::format("{}: every value of {} random pieces is missing",
                                   input.provenance.file, kDraws));
     }

@@ -140,6 +140,40 @@ TEST(ChannelSlices, DataRanksOfOneTensorRankShareTheSamples) {
   }
 }
 
+TEST(ChannelSlices, HeldOutSamplesAreSlicesToo) {
+  SliceRun graph(R"(
+  images:  {type: read.synthetic, channels: 5, targets: 2, size: [4, 4], items: 9, holdout: 0.5}
+  batches: {type: batch, from: images, size: 2}
+  end:     {type: sink, from: batches}
+)");
+  const auto held_out = [&](int ranks, int rank) {
+    const auto plan = graph.plan(ranks, rank);
+    Threads threads(1, 2);
+    return Ingest(*plan, threads).held_out(4);
+  };
+  const std::vector<Sample> whole = held_out(1, 0), part = held_out(2, 1);
+  ASSERT_EQ(whole.size(), 4U);
+  ASSERT_EQ(part.size(), 4U);
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    EXPECT_EQ(part[i].request.item, whole[i].request.item);
+    expect_channels_of(whole[i].x_cyx, part[i].x_cyx, {2, 3, 4});
+    EXPECT_EQ(part[i].target_vyx.shape(), (Shape{0, 4, 4}));
+  }
+}
+
+TEST(Plan, StagesThatWantSamplesRefuseAModel) {
+  SliceRun graph(R"(
+  images:  {type: read.synthetic, channels: 2, size: [8, 8]}
+  batches: {type: batch, from: images, size: 2}
+  tokens:  {type: model.tokenize, from: batches}
+  crops:   {type: crop, from: tokens, size: 4}
+  end:     {type: sink, from: crops}
+)");
+  EXPECT_THAT(config_error_of([&] { graph.plan(1, 0); }),
+              AllOf(HasSubstr("node 'crops': needs samples, but 'tokens' delivers model steps"),
+                    testing::Not(HasSubstr("\n"))));
+}
+
 TEST(ChannelSlices, MoreRanksThanChannelsIsOneProblemOfTheBatch) {
   SliceRun graph(kSynthetic);
   EXPECT_THAT(config_error_of([&] { graph.plan(8, 0); }),
@@ -240,6 +274,7 @@ TEST(ChannelSlices, ARankMayHaveForcingsAlone) {
   clock:   {{type: forcings, from: fields}}
   batches: {{type: batch, from: clock, size: 3}}
   end:     {{type: test.keep, from: batches}}
+  write:   {{type: write.tensors, from: fields, directory: out}}
 )",
                              test::data_file("era5/era5_t2m_uk_hourly_201903.nc")));
   const std::vector<RankView> views = expect_ranks_make_the_whole(graph, 2);
@@ -248,6 +283,11 @@ TEST(ChannelSlices, ARankMayHaveForcingsAlone) {
   EXPECT_THAT(views[1].info.own_channel_names(),
               ElementsAre("day_progress_sin", "day_progress_cos"));
   EXPECT_THAT(views[1].info.own_target_names(), IsEmpty());
+
+  const io::SafetensorsFile written(graph.folder().file("out/sample-00000000.rank1.safetensors"));
+  EXPECT_EQ(written.entry("x_cyx").shape, (Shape{0, 33, 49}));
+  EXPECT_EQ(written.entry("target_vyx").shape, (Shape{0, 33, 49}));
+  EXPECT_EQ(written.metadata().at("channels"), "[]");
 
   const auto plan = graph.plan(2, 1);
   const PlannedNode& fields = plan->nodes()[static_cast<std::size_t>(plan->find("fields"))];
@@ -297,8 +337,8 @@ TEST(ChannelSlices, CubesAndRastersAreCutTheSameWayOnAllRanks) {
 }
 
 TEST(ChannelSlices, CropAcceptsASliceWithoutValues) {
-  const auto whole = make_stage<TransformStage>("crop", "{size: 4, max_missing: 1}");
-  const auto part = make_stage<TransformStage>("crop", "{size: 4, max_missing: 1}");
+  const auto whole = make_stage<TransformStage>("crop", "{size: 4}");
+  const auto part = make_stage<TransformStage>("crop", "{size: 4}");
   const StreamInfo info = stream_of({"dead", "alive"}, {9, 9});
   whole->prepare(info);
   part->prepare(info);
@@ -306,9 +346,14 @@ TEST(ChannelSlices, CropAcceptsASliceWithoutValues) {
   Sample sample;
   sample.x_cyx = image_of(1, 9, 9, [](auto, auto, auto) { return std::nanf(""); });
   EXPECT_THROW(apply(*whole, sample), DataError);
-  EXPECT_EQ(apply(*part, sample)[0].x_cyx.shape(), (Shape{1, 4, 4}));
+  const Sample piece = apply(*part, sample)[0];
+  EXPECT_EQ(piece.x_cyx.shape(), (Shape{1, 4, 4}));
   sample.x_cyx = Tensor::empty({0, 9, 9}, DType::f32, MemoryKind::ingest);
   EXPECT_EQ(apply(*part, sample)[0].x_cyx.shape(), (Shape{0, 4, 4}));
+
+  // All take the piece that a rank takes whose channels miss nothing.
+  sample.x_cyx = image_of(2, 9, 9, [](auto, auto, auto) { return 1; });
+  EXPECT_EQ(apply(*whole, sample)[0].provenance.window, piece.provenance.window);
 }
 
 TEST(ReadSynthetic, TargetsAreTheFirstChannelsLater) {
