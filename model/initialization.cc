@@ -14,10 +14,17 @@ namespace {
 constexpr float kStddev = 0.02F;
 constexpr std::int64_t kGrain = 4096;
 
-void fill(float* value, std::int64_t count, const std::function<float(std::uint64_t)>& draw) {
-  parallel_for(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) value[i] = draw(static_cast<std::uint64_t>(i));
-  });
+// Draw the own part of a parameter by the places of its elements in the whole.
+void fill(float* value, const ParameterSpec& spec,
+          const std::function<float(std::uint64_t)>& draw) {
+  for_each_run(spec.shape, spec.split,
+               [&](std::int64_t local, std::int64_t global, std::int64_t count) {
+                 parallel_for(count, kGrain, [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t i = begin; i < end; ++i) {
+                     value[local + i] = draw(static_cast<std::uint64_t>(global + i));
+                   }
+                 });
+               });
 }
 
 float xavier_bound(const Shape& shape) {
@@ -28,28 +35,31 @@ float xavier_bound(const Shape& shape) {
 }
 
 void initialize(float* value, const ParameterSpec& spec, const RandomStream& random) {
-  const std::int64_t count = spec.shape.numel();
   switch (spec.init) {
     case Init::zeros:
-      return fill(value, count, [](std::uint64_t) { return 0.0F; });
+      return fill(value, spec, [](std::uint64_t) { return 0.0F; });
     case Init::ones:
-      return fill(value, count, [](std::uint64_t) { return 1.0F; });
+      return fill(value, spec, [](std::uint64_t) { return 1.0F; });
     case Init::truncated_normal:
-      return fill(value, count,
+      return fill(value, spec,
                   [&](std::uint64_t i) { return random.truncated_normal(i, kStddev); });
     case Init::normal:
-      return fill(value, count, [&](std::uint64_t i) { return kStddev * random.normal(i); });
+      return fill(value, spec, [&](std::uint64_t i) { return kStddev * random.normal(i); });
     case Init::xavier_uniform: {
       const float bound = xavier_bound(spec.shape);
-      return fill(value, count,
+      return fill(value, spec,
                   [&](std::uint64_t i) { return bound * (2 * random.uniform(i) - 1); });
     }
     case Init::average: {
       const float mean = 1.0F / static_cast<float>(spec.shape[spec.shape.rank() - 1]);
-      return fill(value, count, [mean](std::uint64_t) { return mean; });
+      return fill(value, spec, [mean](std::uint64_t) { return mean; });
     }
     case Init::sincos_1d:
-      return sincos_1d(value, spec.shape[1], spec.shape[2]);
+      return for_each_run(spec.shape, spec.split,
+                          [&](std::int64_t local, std::int64_t global, std::int64_t count) {
+                            const std::int64_t dim = spec.shape[2];
+                            sincos_1d(value + local, global / dim, count / dim, dim);
+                          });
     case Init::sincos_2d:
       return sincos_2d(value, spec.shape[1] / spec.grid_width, spec.grid_width, spec.shape[2]);
   }

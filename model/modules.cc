@@ -6,11 +6,19 @@
 namespace trib::model {
 
 Linear::Linear(ParameterTable& table, const std::string& name, std::int64_t in, std::int64_t out,
-               bool with_bias, Init init)
-    : in_(in),
-      out_(out),
-      weight_(table.add({.name = name + ".weight", .shape = {out, in}, .init = init})) {
-  if (with_bias) bias_ = table.add({.name = name + ".bias", .shape = {out}, .decay = false});
+               const Options& options)
+    : weight_(table.add({.name = name + ".weight",
+                         .shape = {out, in},
+                         .init = options.init,
+                         .split = options.split})) {
+  const Shape local = table.spec(weight_).local();
+  out_ = local[0];
+  in_ = local[1];
+  if (!options.with_bias) return;
+  bias_ = table.add({.name = name + ".bias",
+                     .shape = {out},
+                     .decay = false,
+                     .split = options.split.axis == 0 ? options.split : Split{}});
 }
 
 void Linear::forward(const Parameters& parameters, float* y_ro, const float* x_ri,
@@ -26,11 +34,18 @@ void Linear::backward(Parameters& parameters, float* dx_ri, const float* dy_ro, 
                        parameters.value(weight_), rows, in_, out_);
 }
 
-LayerNorm::LayerNorm(ParameterTable& table, const std::string& name, std::int64_t dim)
+LayerNorm::LayerNorm(ParameterTable& table, const std::string& name, std::int64_t dim,
+                     bool partial_gradient)
     : dim_(dim),
-      weight_(table.add(
-          {.name = name + ".weight", .shape = {dim}, .init = Init::ones, .decay = false})),
-      bias_(table.add({.name = name + ".bias", .shape = {dim}, .decay = false})) {}
+      weight_(table.add({.name = name + ".weight",
+                         .shape = {dim},
+                         .init = Init::ones,
+                         .decay = false,
+                         .partial_gradient = partial_gradient})),
+      bias_(table.add({.name = name + ".bias",
+                       .shape = {dim},
+                       .decay = false,
+                       .partial_gradient = partial_gradient})) {}
 
 void LayerNorm::forward(const Parameters& parameters, float* y_rd, float* mean_r, float* rstd_r,
                         const float* x_rd, std::int64_t rows) const {

@@ -11,10 +11,21 @@ namespace trib::model {
 /// y = x W^T + b with `name`.weight [out, in] and `name`.bias [out] (timm's names). Weights start
 /// Xavier-uniform as in MAE: at the dims that fit on processors a fixed deviation of 0.02 would let
 /// the position embedding drown what comes from the pixels.
+///
+/// A rank may hold a part of the rows (Megatron's column-parallel form: it computes a part of the
+/// outputs) or of the columns (its row-parallel form: it takes a part of the inputs, and its output
+/// is a part of the sum over the ranks; see RowParallelLinear).
 class Linear {
  public:
+  struct Options {
+    bool with_bias = true;
+    Init init = Init::xavier_uniform;
+    Split split = {};  ///< of the weight; the bias follows its rows
+  };
   Linear(ParameterTable& table, const std::string& name, std::int64_t in, std::int64_t out,
-         bool with_bias = true, Init init = Init::xavier_uniform);
+         const Options& options);
+  Linear(ParameterTable& table, const std::string& name, std::int64_t in, std::int64_t out)
+      : Linear(table, name, in, out, Options{}) {}
 
   void forward(const Parameters& parameters, float* y_ro, const float* x_ri,
                std::int64_t rows) const;
@@ -23,7 +34,10 @@ class Linear {
                 std::int64_t rows) const;
   /// Of forward plus backward.
   std::int64_t flops(std::int64_t rows) const { return 6 * rows * in_ * out_; }
-  std::int64_t out() const { return out_; }
+  std::int64_t in() const { return in_; }    ///< of this rank
+  std::int64_t out() const { return out_; }  ///< of this rank
+  ParameterId weight() const { return weight_; }
+  ParameterId bias() const { return bias_; }
 
  private:
   std::int64_t in_, out_;
@@ -36,7 +50,9 @@ class LayerNorm {
   /// torch's default, which D-CHAG and ClimaX use (MAE has 1e-6).
   static constexpr float kEps = 1e-5F;
 
-  LayerNorm(ParameterTable& table, const std::string& name, std::int64_t dim);
+  /// With `partial_gradient`, ranks of the tensor axis apply it to different rows.
+  LayerNorm(ParameterTable& table, const std::string& name, std::int64_t dim,
+            bool partial_gradient = false);
 
   void forward(const Parameters& parameters, float* y_rd, float* mean_r, float* rstd_r,
                const float* x_rd, std::int64_t rows) const;

@@ -39,7 +39,7 @@ void AdamW::step(Parameters& parameters, double learning_rate, double gradient_s
     const float* gradient = parameters.gradient(id);
     float* m = exp_avg_.data<float>() + spec.offset;
     float* v = exp_avg_sq_.data<float>() + spec.offset;
-    parallel_for(spec.shape.numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(spec.local().numel(), kGrain, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
         const float g = scale * gradient[i];
         m[i] = beta1 * m[i] + rest1 * g;

@@ -36,7 +36,7 @@ class AdamW {
   std::int64_t steps_ = 0;
 };
 
-/// Euclidean norm of all gradients, in double.
+/// Euclidean norm of all gradients this rank holds, in double.
 double gradient_norm(const Parameters& parameters);
 
 /// Linear warm-up from `start` over `warmup_steps`, then half a cosine down to `min_lr` at

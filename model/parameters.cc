@@ -18,10 +18,14 @@ ParameterId ParameterTable::add(ParameterSpec spec) {
     throw RuntimeError(fmt::format("parameter {} is registered twice", spec.name));
   }
   spec.offset = flat_size_;
-  const std::int64_t end = flat_size_ + spec.shape.numel();
+  const std::int64_t end = flat_size_ + spec.local().numel();
   flat_size_ = (end + kOffsetAlignment - 1) / kOffsetAlignment * kOffsetAlignment;
   specs_.push_back(std::move(spec));
   return id;
+}
+
+void ParameterTable::mark_partial_gradient(ParameterId id) {
+  specs_[static_cast<std::size_t>(id)].partial_gradient = true;
 }
 
 ParameterId ParameterTable::find(std::string_view name) const {
@@ -64,7 +68,8 @@ const float* Parameters::gradient(ParameterId id) const {
 
 namespace {
 Tensor view_of(const Tensor& flat, const ParameterSpec& spec) {
-  return flat.slice(0, spec.offset, spec.offset + spec.shape.numel()).reshape(spec.shape);
+  const Shape local = spec.local();
+  return flat.slice(0, spec.offset, spec.offset + local.numel()).reshape(local);
 }
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "model/parallel/split.h"
 #include "ops/base/tensor.h"
 
 namespace trib::model {
@@ -35,24 +36,32 @@ struct ParameterSpec {
   Init init = Init::zeros;
   bool decay = true;            ///< whether AdamW decays it
   bool trainable = true;        ///< false for fixed embeddings
-  int split_axis = -1;          ///< axis cut over the tensor mesh axis, -1 for none
   std::int64_t grid_width = 0;  ///< for sincos_2d
-  std::int64_t offset = 0;      ///< first element in the flat buffers, filled in by the table
+  Split split = {};             ///< the part this rank holds
+  /// Whether a rank's gradient is a part of the sum over the tensor axis, though each holds all.
+  bool partial_gradient = false;
+  std::int64_t offset = 0;  ///< first element in the flat buffers, filled in by the table
+
+  /// Shape of the part this rank holds.
+  Shape local() const { return local_shape(shape, split); }
 };
 
-/// Name -> (offset, shape, split) of every parameter, in the order of registration. Offsets are
-/// multiples of 16 elements.
+/// Name -> (offset, shape, split) of every parameter of the model, in the order of registration. It
+/// lists the same names on every rank; of what another rank holds, the own part is empty. Offsets
+/// are multiples of 16 elements.
 class ParameterTable {
  public:
   /// Register a parameter. Throws RuntimeError if the name is taken.
   ParameterId add(ParameterSpec spec);
+  /// Declare that ranks compute parts of this parameter's gradient.
+  void mark_partial_gradient(ParameterId id);
   const std::vector<ParameterSpec>& specs() const { return specs_; }
   const ParameterSpec& spec(ParameterId id) const { return specs_[static_cast<std::size_t>(id)]; }
   /// Id of a name, -1 if unknown.
   ParameterId find(std::string_view name) const;
-  /// Elements of the flat buffers, padding included.
+  /// Elements of this rank's flat buffers, padding included.
   std::int64_t flat_size() const { return flat_size_; }
-  /// Number of trainable parameters.
+  /// Number of trainable parameters of the model, over all ranks.
   std::int64_t count() const;
 
  private:
@@ -61,7 +70,7 @@ class ParameterTable {
   std::int64_t flat_size_ = 0;
 };
 
-/// Values and gradients of a table, each one flat buffer.
+/// Values and gradients of a table, each one flat buffer with this rank's parts.
 class Parameters {
  public:
   explicit Parameters(const ParameterTable& table, bool with_gradients = true);
@@ -75,7 +84,7 @@ class Parameters {
   const float* value(ParameterId id) const;
   float* gradient(ParameterId id);
   const float* gradient(ParameterId id) const;
-  /// Views with the parameter's shape.
+  /// Views with the shape of the own part.
   Tensor value_tensor(ParameterId id) const;
   Tensor gradient_tensor(ParameterId id) const;
 

@@ -19,8 +19,8 @@ void sincos_row(float* row, std::int64_t position, std::int64_t dim) {
 
 }  // namespace
 
-void sincos_1d(float* embed_nd, std::int64_t positions, std::int64_t dim) {
-  for (std::int64_t n = 0; n < positions; ++n) sincos_row(embed_nd + n * dim, n, dim);
+void sincos_1d(float* embed_nd, std::int64_t first, std::int64_t positions, std::int64_t dim) {
+  for (std::int64_t n = 0; n < positions; ++n) sincos_row(embed_nd + n * dim, first + n, dim);
 }
 
 void sincos_2d(float* embed_nd, std::int64_t grid_height, std::int64_t grid_width,

@@ -8,8 +8,8 @@
 namespace trib::model {
 
 /// Row `pos` is [sin(pos w_0), sin(pos w_1), ..., cos(pos w_0), cos(pos w_1), ...] with
-/// w_i = 10000^(-i / (dim / 2)); dim is even.
-void sincos_1d(float* embed_nd, std::int64_t positions, std::int64_t dim);
+/// w_i = 10000^(-i / (dim / 2)); dim is even. The rows are those from position `first` on.
+void sincos_1d(float* embed_nd, std::int64_t first, std::int64_t positions, std::int64_t dim);
 
 /// Tokens of a grid, row-major: the first half of each row encodes the column, the second half the
 /// row of the grid, each as sincos_1d; dim is a multiple of 4.

@@ -8,148 +8,230 @@
 #include "ops/kernels/attention.h"
 
 namespace trib::model {
+namespace {
+
+std::int64_t hidden_dim(const TransformerOptions& options) {
+  return static_cast<std::int64_t>(static_cast<double>(options.dim) * options.mlp_ratio);
+}
+
+// The rows of a group of equal runs that belong to a rank's heads or hidden dims.
+Split split_rows(const TensorGroup& group, std::int64_t groups, Range own) {
+  return group.is_alone() ? Split{} : Split{0, groups, {own}};
+}
+
+Range own_head_rows(const TransformerOptions& options, const TensorGroup& group) {
+  const Range heads = group.own(options.heads);
+  const std::int64_t head_dim = options.dim / options.heads;
+  return {heads.begin * head_dim, heads.end * head_dim};
+}
+
+}  // namespace
 
 TransformerBlock::TransformerBlock(ParameterTable& table, const std::string& name,
-                                   const TransformerOptions& options)
-    : dim_(options.dim),
+                                   const TransformerOptions& options, const TensorGroup& group)
+    : group_(group),
+      dim_(options.dim),
       heads_(options.heads),
-      hidden_(static_cast<std::int64_t>(static_cast<double>(options.dim) * options.mlp_ratio)),
-      norm1_(table, name + ".norm1", dim_),
-      qkv_(table, name + ".attn.qkv", dim_, 3 * dim_),
-      proj_(table, name + ".attn.proj", dim_, dim_),
-      norm2_(table, name + ".norm2", dim_),
-      fc1_(table, name + ".mlp.fc1", dim_, hidden_),
-      fc2_(table, name + ".mlp.fc2", hidden_, dim_) {}
+      hidden_(group.own(hidden_dim(options)).size()),
+      is_sequence_parallel_(options.sequence_parallel && !group.is_alone()),
+      norm1_(table, name + ".norm1", dim_, is_sequence_parallel_),
+      qkv_(table, name + ".attn.qkv", dim_, 3 * dim_,
+           {.split = split_rows(group, 3, own_head_rows(options, group))}),
+      proj_(table, name + ".attn.proj", dim_, dim_, {own_head_rows(options, group)}, group),
+      norm2_(table, name + ".norm2", dim_, is_sequence_parallel_),
+      fc1_(table, name + ".mlp.fc1", dim_, hidden_dim(options),
+           {.split = split_rows(group, 1, group.own(hidden_dim(options)))}),
+      fc2_(table, name + ".mlp.fc2", hidden_dim(options), dim_,
+           {group.own(hidden_dim(options))}, group) {}
+
+Range TransformerBlock::own_rows(std::int64_t rows) const {
+  return is_sequence_parallel_ ? group_.own(rows) : Range{0, rows};
+}
+
+// What attention and MLP start from.
+const float* TransformerBlock::all_rows(StepArena& arena, const float* x_nd,
+                                        std::int64_t rows) const {
+  if (!is_sequence_parallel_) return x_nd;
+  float* x_rd = arena.floats(rows * dim_);
+  group_.all_gather_rows(x_rd, x_nd, rows, dim_);
+  return x_rd;
+}
+
+// What attention and MLP end with: y_nd = rows n of (x W^T summed over the ranks, plus the bias).
+void TransformerBlock::sum_to_own_rows(const RowParallelLinear& linear,
+                                       const Parameters& parameters, StepArena& arena, float* y_nd,
+                                       const float* x_ri, std::int64_t rows) const {
+  if (!is_sequence_parallel_) return linear.forward(parameters, y_nd, x_ri, rows);
+  const StepArena::Scope scope(arena);
+  float* partial_rd = arena.floats(rows * dim_);
+  linear.forward_partial(parameters, partial_rd, x_ri, rows);
+  group_.reduce_scatter_rows(y_nd, partial_rd, rows, dim_);
+  linear.add_bias(parameters, y_nd, own_rows(rows).size());
+}
+
+// The backward of all_rows: the ranks' gradients of rows n added up. Without sequence parallelism
+// in place.
+const float* TransformerBlock::sum_of_own_rows(StepArena& arena, float* dx_rd,
+                                               std::int64_t rows) const {
+  if (!is_sequence_parallel_) {
+    group_.all_reduce(dx_rd, rows * dim_);
+    return dx_rd;
+  }
+  float* dx_nd = arena.floats(own_rows(rows).size() * dim_);
+  group_.reduce_scatter_rows(dx_nd, dx_rd, rows, dim_);
+  return dx_nd;
+}
 
 void TransformerBlock::forward(const Parameters& parameters, StepArena& arena, Saved& saved,
-                               float* out_rd, const float* x_rd, std::int64_t batch,
+                               float* out_nd, const float* x_nd, std::int64_t batch,
                                std::int64_t tokens) const {
-  const std::int64_t rows = batch * tokens;
-  saved.x_rd = x_rd;
-
-  saved.norm1_rd = arena.floats(rows * dim_);
-  saved.mean1_r = arena.floats(rows);
-  saved.rstd1_r = arena.floats(rows);
-  norm1_.forward(parameters, saved.norm1_rd, saved.mean1_r, saved.rstd1_r, x_rd, rows);
-
-  saved.qkv_r3d = arena.floats(rows * 3 * dim_);
-  saved.lse_bhn = arena.floats(rows * heads_);
-  saved.attended_rd = arena.floats(rows * dim_);
-  qkv_.forward(parameters, saved.qkv_r3d, saved.norm1_rd, rows);
-  ops::attention_forward(saved.attended_rd, saved.lse_bhn, saved.qkv_r3d, batch, tokens, heads_,
-                         dim_ / heads_);
-
-  saved.middle_rd = arena.floats(rows * dim_);
-  proj_.forward(parameters, saved.middle_rd, saved.attended_rd, rows);
-  ops::add(saved.middle_rd, x_rd, rows * dim_);
-
-  saved.norm2_rd = arena.floats(rows * dim_);
-  saved.mean2_r = arena.floats(rows);
-  saved.rstd2_r = arena.floats(rows);
-  norm2_.forward(parameters, saved.norm2_rd, saved.mean2_r, saved.rstd2_r, saved.middle_rd, rows);
-
+  const std::int64_t rows = batch * tokens, own = own_rows(rows).size();
+  saved.x_nd = x_nd;
+  saved.norm1_nd = arena.floats(own * dim_);
+  saved.mean1_n = arena.floats(own);
+  saved.rstd1_n = arena.floats(own);
+  saved.qkv_r3a = arena.floats(rows * 3 * own_width());
+  saved.lse_bhn = arena.floats(rows * own_heads());
+  saved.attended_ra = arena.floats(rows * own_width());
+  saved.middle_nd = arena.floats(own * dim_);
+  saved.norm2_nd = arena.floats(own * dim_);
+  saved.mean2_n = arena.floats(own);
+  saved.rstd2_n = arena.floats(own);
   saved.hidden_rm = arena.floats(rows * hidden_);
   saved.activated_rm = arena.floats(rows * hidden_);
-  fc1_.forward(parameters, saved.hidden_rm, saved.norm2_rd, rows);
+
+  norm1_.forward(parameters, saved.norm1_nd, saved.mean1_n, saved.rstd1_n, x_nd, own);
+  {
+    const StepArena::Scope scope(arena);
+    qkv_.forward(parameters, saved.qkv_r3a, all_rows(arena, saved.norm1_nd, rows), rows);
+  }
+  ops::attention_forward(saved.attended_ra, saved.lse_bhn, saved.qkv_r3a, batch, tokens,
+                         own_heads(), head_dim());
+  sum_to_own_rows(proj_, parameters, arena, saved.middle_nd, saved.attended_ra, rows);
+  ops::add(saved.middle_nd, x_nd, own * dim_);
+
+  norm2_.forward(parameters, saved.norm2_nd, saved.mean2_n, saved.rstd2_n, saved.middle_nd, own);
+  {
+    const StepArena::Scope scope(arena);
+    fc1_.forward(parameters, saved.hidden_rm, all_rows(arena, saved.norm2_nd, rows), rows);
+  }
   ops::gelu_forward(saved.activated_rm, saved.hidden_rm, rows * hidden_);
-  fc2_.forward(parameters, out_rd, saved.activated_rm, rows);
-  ops::add(out_rd, saved.middle_rd, rows * dim_);
+  sum_to_own_rows(fc2_, parameters, arena, out_nd, saved.activated_rm, rows);
+  ops::add(out_nd, saved.middle_nd, own * dim_);
 }
 
 void TransformerBlock::backward(Parameters& parameters, StepArena& arena, const Saved& saved,
-                                float* dx_rd, std::int64_t batch, std::int64_t tokens) const {
-  const std::int64_t rows = batch * tokens;
+                                float* dx_nd, std::int64_t batch, std::int64_t tokens) const {
+  const std::int64_t rows = batch * tokens, own = own_rows(rows).size();
   const StepArena::Scope scope(arena);
   float* d_branch_rd = arena.floats(rows * dim_);
   {
     const StepArena::Scope mlp(arena);
     float* d_hidden_rm = arena.floats(rows * hidden_);
-    fc2_.backward(parameters, d_hidden_rm, dx_rd, saved.activated_rm, rows);
+    fc2_.backward(parameters, d_hidden_rm, all_rows(arena, dx_nd, rows), saved.activated_rm, rows);
     ops::gelu_backward(d_hidden_rm, d_hidden_rm, saved.hidden_rm, rows * hidden_);
-    fc1_.backward(parameters, d_branch_rd, d_hidden_rm, saved.norm2_rd, rows);
-    norm2_.backward(parameters, dx_rd, d_branch_rd, saved.middle_rd, saved.mean2_r, saved.rstd2_r,
-                    rows, /*accumulate_dx=*/true);
+    fc1_.backward(parameters, d_branch_rd, d_hidden_rm, all_rows(arena, saved.norm2_nd, rows),
+                  rows);
+    norm2_.backward(parameters, dx_nd, sum_of_own_rows(arena, d_branch_rd, rows), saved.middle_nd,
+                    saved.mean2_n, saved.rstd2_n, own, /*accumulate_dx=*/true);
   }
-  float* d_qkv_r3d = arena.floats(rows * 3 * dim_);
-  proj_.backward(parameters, d_branch_rd, dx_rd, saved.attended_rd, rows);
-  ops::attention_backward(d_qkv_r3d, d_branch_rd, saved.qkv_r3d, saved.attended_rd, saved.lse_bhn,
-                          batch, tokens, heads_, dim_ / heads_);
-  qkv_.backward(parameters, d_branch_rd, d_qkv_r3d, saved.norm1_rd, rows);
-  norm1_.backward(parameters, dx_rd, d_branch_rd, saved.x_rd, saved.mean1_r, saved.rstd1_r, rows,
-                  /*accumulate_dx=*/true);
+  float* d_qkv_r3a = arena.floats(rows * 3 * own_width());
+  float* d_attended_ra = d_branch_rd;  // in use one after the other
+  proj_.backward(parameters, d_attended_ra, all_rows(arena, dx_nd, rows), saved.attended_ra, rows);
+  ops::attention_backward(d_qkv_r3a, d_attended_ra, saved.qkv_r3a, saved.attended_ra,
+                          saved.lse_bhn, batch, tokens, own_heads(), head_dim());
+  qkv_.backward(parameters, d_branch_rd, d_qkv_r3a, all_rows(arena, saved.norm1_nd, rows), rows);
+  norm1_.backward(parameters, dx_nd, sum_of_own_rows(arena, d_branch_rd, rows), saved.x_nd,
+                  saved.mean1_n, saved.rstd1_n, own, /*accumulate_dx=*/true);
 }
 
-std::int64_t TransformerBlock::saved_bytes(std::int64_t batch, std::int64_t tokens) const {
-  const std::int64_t rows = batch * tokens;
-  const std::int64_t norm = arena_bytes(rows * dim_, rows, rows);
+LayerMemory TransformerBlock::memory(std::int64_t batch, std::int64_t tokens) const {
+  const std::int64_t rows = batch * tokens, own = own_rows(rows).size();
+  const std::int64_t norm = arena_bytes(own * dim_, own, own);
   const std::int64_t attention =
-      arena_bytes(rows * 3 * dim_, rows * heads_, rows * dim_, rows * dim_);
-  return 2 * norm + attention + 2 * arena_bytes(rows * hidden_);
-}
-
-std::int64_t TransformerBlock::backward_bytes(std::int64_t batch, std::int64_t tokens) const {
-  const std::int64_t rows = batch * tokens;
-  return arena_bytes(rows * dim_) +
-         std::max(arena_bytes(rows * hidden_), arena_bytes(rows * 3 * dim_));
+      arena_bytes(rows * 3 * own_width(), rows * own_heads(), rows * own_width(), own * dim_);
+  const std::int64_t gathered = is_sequence_parallel_ ? arena_bytes(rows * dim_) : 0;
+  const std::int64_t own_sum = is_sequence_parallel_ ? arena_bytes(own * dim_) : 0;
+  return {.saved = 2 * norm + attention + 2 * arena_bytes(rows * hidden_),
+          .forward_scratch = gathered,
+          .backward_scratch =
+              arena_bytes(rows * dim_) + 2 * gathered + own_sum +
+              std::max(arena_bytes(rows * hidden_), arena_bytes(rows * 3 * own_width()))};
 }
 
 std::int64_t TransformerBlock::flops(std::int64_t batch, std::int64_t tokens) const {
   const std::int64_t rows = batch * tokens;
   // Two products of N x N x d a head forward, five backward (the scores are computed again).
-  const std::int64_t attention = 7 * 2 * rows * tokens * dim_;
+  const std::int64_t attention = 7 * 2 * rows * tokens * own_width();
   return attention + qkv_.flops(rows) + proj_.flops(rows) + fc1_.flops(rows) + fc2_.flops(rows);
 }
 
 Transformer::Transformer(ParameterTable& table, const std::string& prefix,
-                         const TransformerOptions& options)
-    : dim_(options.dim),
+                         const TransformerOptions& options, const TensorGroup& group)
+    : group_(group),
+      dim_(options.dim),
+      is_sequence_parallel_(options.sequence_parallel && !group.is_alone()),
       blocks_([&] {
         std::vector<TransformerBlock> blocks;
         for (std::int64_t i = 0; i < options.depth; ++i) {
-          blocks.emplace_back(table, prefix + "blocks." + std::to_string(i), options);
+          blocks.emplace_back(table, prefix + "blocks." + std::to_string(i), options, group);
         }
         return blocks;
       }()),
-      norm_(table, prefix + "norm", options.dim) {}
+      norm_(table, prefix + "norm", options.dim, is_sequence_parallel_) {}
+
+Range Transformer::own_rows(std::int64_t rows) const {
+  return is_sequence_parallel_ ? group_.own(rows) : Range{0, rows};
+}
 
 void Transformer::forward(const Parameters& parameters, StepArena& arena, Saved& saved, float* x_rd,
                           std::int64_t batch, std::int64_t tokens, bool training) const {
   const std::int64_t rows = batch * tokens;
+  const Range own = own_rows(rows);
   saved.out_rd = arena.floats(rows * dim_);
-  saved.mean_r = arena.floats(rows);
-  saved.rstd_r = arena.floats(rows);
+  saved.mean_n = arena.floats(own.size());
+  saved.rstd_n = arena.floats(own.size());
   saved.blocks.resize(blocks_.size());
+  float* x_nd = x_rd + own.begin * dim_;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     std::optional<StepArena::Scope> scope;
     if (!training) scope.emplace(arena);
-    float* out_rd = training ? arena.floats(rows * dim_) : x_rd;
-    blocks_[i].forward(parameters, arena, saved.blocks[i], out_rd, x_rd, batch, tokens);
-    x_rd = out_rd;
+    float* out_nd = training ? arena.floats(own.size() * dim_) : x_nd;
+    blocks_[i].forward(parameters, arena, saved.blocks[i], out_nd, x_nd, batch, tokens);
+    x_nd = out_nd;
   }
-  saved.x_rd = x_rd;
-  norm_.forward(parameters, saved.out_rd, saved.mean_r, saved.rstd_r, x_rd, rows);
+  saved.x_nd = x_nd;
+  float* own_out_nd = saved.out_rd + own.begin * dim_;
+  norm_.forward(parameters, own_out_nd, saved.mean_n, saved.rstd_n, x_nd, own.size());
+  if (is_sequence_parallel_) group_.all_gather_rows(saved.out_rd, own_out_nd, rows, dim_);
 }
 
 void Transformer::backward(Parameters& parameters, StepArena& arena, const Saved& saved,
                            float* dx_rd, std::int64_t batch, std::int64_t tokens) const {
-  norm_.backward(parameters, dx_rd, dx_rd, saved.x_rd, saved.mean_r, saved.rstd_r, batch * tokens,
+  const std::int64_t rows = batch * tokens;
+  const Range own = own_rows(rows);
+  float* dx_nd = dx_rd + own.begin * dim_;
+  norm_.backward(parameters, dx_nd, dx_nd, saved.x_nd, saved.mean_n, saved.rstd_n, own.size(),
                  /*accumulate_dx=*/false);
   for (std::size_t i = blocks_.size(); i-- > 0;) {
-    blocks_[i].backward(parameters, arena, saved.blocks[i], dx_rd, batch, tokens);
+    blocks_[i].backward(parameters, arena, saved.blocks[i], dx_nd, batch, tokens);
   }
+  if (is_sequence_parallel_) group_.all_gather_rows(dx_rd, dx_nd, rows, dim_);
 }
 
 LayerMemory Transformer::memory(std::int64_t batch, std::int64_t tokens, bool training) const {
-  const std::int64_t rows = batch * tokens;
+  const std::int64_t rows = batch * tokens, own = own_rows(rows).size();
   LayerMemory memory;
-  memory.saved = arena_bytes(rows * dim_, rows, rows);
+  memory.saved = arena_bytes(rows * dim_, own, own);
   if (blocks_.empty()) return memory;
-  const std::int64_t block = blocks_.front().saved_bytes(batch, tokens);
+  const LayerMemory block = blocks_.front().memory(batch, tokens);
+  memory.forward_scratch = block.forward_scratch;
   if (training) {
-    memory.saved += static_cast<std::int64_t>(blocks_.size()) * (block + arena_bytes(rows * dim_));
-    memory.backward_scratch = blocks_.front().backward_bytes(batch, tokens);
+    memory.saved +=
+        static_cast<std::int64_t>(blocks_.size()) * (block.saved + arena_bytes(own * dim_));
+    memory.backward_scratch = block.backward_scratch;
   } else {
-    memory.forward_scratch = block;
+    memory.forward_scratch += block.saved;
   }
   return memory;
 }

@@ -9,6 +9,8 @@
 
 #include "model/model.h"
 #include "model/modules.h"
+#include "model/parallel/row_parallel_linear.h"
+#include "model/parallel/tensor_group.h"
 #include "ops/base/step_arena.h"
 
 namespace trib::model {
@@ -18,53 +20,75 @@ struct TransformerOptions {
   std::int64_t depth = 0;
   std::int64_t heads = 0;
   double mlp_ratio = 4;
+  /// Between the attentions and MLPs, which need all rows, each rank works on rows of its own
+  /// (Korthikanti et al., 2022). Saves memory, sends as much as without.
+  bool sequence_parallel = false;
 };
 
-/// One block: norm1, attn.qkv, attn.proj, norm2, mlp.fc1, mlp.fc2.
+/// One block: norm1, attn.qkv, attn.proj, norm2, mlp.fc1, mlp.fc2. The ranks of the tensor group
+/// share the heads and the hidden dims of the MLP.
+///
+/// Rows marked n are those this rank works on outside of attention and MLP: all of them, or the own
+/// ones under sequence parallelism. a is the width of this rank's heads.
 class TransformerBlock {
  public:
   /// What backward needs, in the step arena.
   struct Saved {
-    const float* x_rd;
-    float *norm1_rd, *mean1_r, *rstd1_r;
-    float *qkv_r3d, *lse_bhn, *attended_rd;
-    float* middle_rd;  // after the attention
-    float *norm2_rd, *mean2_r, *rstd2_r;
+    const float* x_nd;
+    float *norm1_nd, *mean1_n, *rstd1_n;
+    float *qkv_r3a, *lse_bhn, *attended_ra;
+    float* middle_nd;  // after the attention
+    float *norm2_nd, *mean2_n, *rstd2_n;
     float *hidden_rm, *activated_rm;
   };
 
   TransformerBlock(ParameterTable& table, const std::string& name,
-                   const TransformerOptions& options);
+                   const TransformerOptions& options, const TensorGroup& group);
 
-  /// out_rd may be x_rd if no backward follows.
-  void forward(const Parameters& parameters, StepArena& arena, Saved& saved, float* out_rd,
-               const float* x_rd, std::int64_t batch, std::int64_t tokens) const;
-  /// dx_rd holds the gradient by the output on entry, by the input on return.
-  void backward(Parameters& parameters, StepArena& arena, const Saved& saved, float* dx_rd,
+  /// out_nd may be x_nd if no backward follows.
+  void forward(const Parameters& parameters, StepArena& arena, Saved& saved, float* out_nd,
+               const float* x_nd, std::int64_t batch, std::int64_t tokens) const;
+  /// dx_nd holds the gradient by the output on entry, by the input on return.
+  void backward(Parameters& parameters, StepArena& arena, const Saved& saved, float* dx_nd,
                 std::int64_t batch, std::int64_t tokens) const;
 
-  std::int64_t saved_bytes(std::int64_t batch, std::int64_t tokens) const;
-  std::int64_t backward_bytes(std::int64_t batch, std::int64_t tokens) const;
+  /// Bytes kept by forward, taken beyond them by forward, and taken by backward.
+  LayerMemory memory(std::int64_t batch, std::int64_t tokens) const;
   std::int64_t flops(std::int64_t batch, std::int64_t tokens) const;
+  /// The rows n of `rows`.
+  Range own_rows(std::int64_t rows) const;
 
  private:
-  std::int64_t dim_, heads_, hidden_;
+  std::int64_t head_dim() const { return dim_ / heads_; }
+  std::int64_t own_heads() const { return group_.own(heads_).size(); }
+  std::int64_t own_width() const { return own_heads() * head_dim(); }
+  const float* all_rows(StepArena& arena, const float* x_nd, std::int64_t rows) const;
+  void sum_to_own_rows(const RowParallelLinear& linear, const Parameters& parameters,
+                       StepArena& arena, float* y_nd, const float* x_ri, std::int64_t rows) const;
+  const float* sum_of_own_rows(StepArena& arena, float* dx_rd, std::int64_t rows) const;
+
+  const TensorGroup& group_;
+  std::int64_t dim_, heads_, hidden_;  // hidden_: of this rank
+  bool is_sequence_parallel_;
   LayerNorm norm1_;
-  Linear qkv_, proj_;
+  Linear qkv_;
+  RowParallelLinear proj_;
   LayerNorm norm2_;
-  Linear fc1_, fc2_;
+  Linear fc1_;
+  RowParallelLinear fc2_;
 };
 
-/// Blocks `prefix`blocks.0 ... and the last norm `prefix`norm.
+/// Blocks `prefix`blocks.0 ... and the last norm `prefix`norm. Takes and gives replicated tokens.
 class Transformer {
  public:
   struct Saved {
     std::vector<TransformerBlock::Saved> blocks;
-    const float* x_rd;  // before the last norm
-    float *out_rd, *mean_r, *rstd_r;
+    const float* x_nd;  // before the last norm
+    float *out_rd, *mean_n, *rstd_n;
   };
 
-  Transformer(ParameterTable& table, const std::string& prefix, const TransformerOptions& options);
+  Transformer(ParameterTable& table, const std::string& prefix, const TransformerOptions& options,
+              const TensorGroup& group);
 
   /// Leaves the result in saved.out_rd. Unless `training`, x_rd is used as working memory and
   /// nothing is kept of the blocks.
@@ -78,7 +102,11 @@ class Transformer {
   std::int64_t flops(std::int64_t batch, std::int64_t tokens) const;
 
  private:
+  Range own_rows(std::int64_t rows) const;
+
+  const TensorGroup& group_;
   std::int64_t dim_;
+  bool is_sequence_parallel_;
   std::vector<TransformerBlock> blocks_;
   LayerNorm norm_;
 };

@@ -1,0 +1,45 @@
+#include "model/parallel/row_parallel_linear.h"
+
+#include "ops/kernels/activation.h"
+#include "ops/kernels/linear.h"
+
+namespace trib::model {
+
+RowParallelLinear::RowParallelLinear(ParameterTable& table, const std::string& name,
+                                     std::int64_t in, std::int64_t out,
+                                     const std::vector<Range>& own, const TensorGroup& group)
+    : linear_(table, name, in, out,
+              {.with_bias = false, .split = group.is_alone() ? Split{} : Split{1, 1, own}}),
+      bias_(table.add({.name = name + ".bias", .shape = {out}, .decay = false})),
+      group_(group) {}
+
+void RowParallelLinear::forward(const Parameters& parameters, float* y_ro, const float* x_ri,
+                                std::int64_t rows) const {
+  if (group_.is_alone()) {
+    ops::linear_forward(y_ro, x_ri, parameters.value(linear_.weight()), parameters.value(bias_),
+                        rows, linear_.in(), linear_.out());
+    return;
+  }
+  forward_partial(parameters, y_ro, x_ri, rows);
+  group_.all_reduce(y_ro, rows * linear_.out());
+  add_bias(parameters, y_ro, rows);
+}
+
+void RowParallelLinear::forward_partial(const Parameters& parameters, float* y_ro,
+                                        const float* x_ri, std::int64_t rows) const {
+  linear_.forward(parameters, y_ro, x_ri, rows);
+}
+
+void RowParallelLinear::add_bias(const Parameters& parameters, float* y_ro,
+                                 std::int64_t rows) const {
+  ops::add_to_rows(y_ro, parameters.value(bias_), rows, linear_.out());
+}
+
+void RowParallelLinear::backward(Parameters& parameters, float* dx_ri, const float* dy_ro,
+                                 const float* x_ri, std::int64_t rows) const {
+  ops::linear_backward(dx_ri, parameters.gradient(linear_.weight()), parameters.gradient(bias_),
+                       dy_ro, x_ri, parameters.value(linear_.weight()), rows, linear_.in(),
+                       linear_.out());
+}
+
+}  // namespace trib::model

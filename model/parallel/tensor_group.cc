@@ -1,0 +1,134 @@
+#include "model/parallel/tensor_group.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "ops/base/error.h"
+#include "ops/base/parallel.h"
+#include "ops/comm/communicator.h"
+
+namespace trib::model {
+namespace {
+
+constexpr auto kAxis = ops::MeshAxis::tensor;
+
+std::span<float> span_of(float* values, std::int64_t count) {
+  return {values, static_cast<std::size_t>(count)};
+}
+std::span<const float> span_of(const float* values, std::int64_t count) {
+  return {values, static_cast<std::size_t>(count)};
+}
+
+// Copy between a matrix and its columns laid out rank by rank, each a matrix of its own.
+template <class Copy>
+void for_each_column_block(std::int64_t rows, const std::vector<std::int64_t>& counts,
+                           const Copy& copy) {
+  const std::int64_t width = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+  parallel_for(rows, 64, [&](std::int64_t begin, std::int64_t end) {
+    std::int64_t column = 0;
+    for (const std::int64_t count : counts) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        copy(r * width + column, rows * column + r * count, count);
+      }
+      column += count;
+    }
+  });
+}
+
+}  // namespace
+
+void TensorGroup::connect(ops::Communicator& communicator) {
+  if (communicator.rank(kAxis) != rank_ || communicator.size(kAxis) != size_) {
+    throw RuntimeError(fmt::format(
+        "the model was made for rank {} of {} on the tensor axis, but this is rank {} of {}", rank_,
+        size_, communicator.rank(kAxis), communicator.size(kAxis)));
+  }
+  communicator_ = &communicator;
+}
+
+void TensorGroup::all_reduce(float* values, std::int64_t count) const {
+  if (is_alone()) return;
+  communicator_->all_reduce_sum(kAxis, span_of(values, count)).wait();
+}
+
+void TensorGroup::all_reduce(std::span<double> values) const {
+  if (is_alone()) return;
+  communicator_->all_reduce_sum(kAxis, values).wait();
+}
+
+void TensorGroup::all_gather_rows(float* all_rd, const float* own_rd, std::int64_t rows,
+                                  std::int64_t width) const {
+  const Range mine = own(rows);
+  if (is_alone()) {
+    if (own_rd != all_rd) std::copy_n(own_rd, rows * width, all_rd);
+    return;
+  }
+  std::vector<std::int64_t> bytes;
+  for (int r = 0; r < size_; ++r) {
+    bytes.push_back(part(rows, r).size() * width * static_cast<std::int64_t>(sizeof(float)));
+  }
+  communicator_
+      ->all_gather(kAxis, std::as_bytes(span_of(own_rd, mine.size() * width)),
+                   std::as_writable_bytes(span_of(all_rd, rows * width)), bytes)
+      .wait();
+}
+
+void TensorGroup::reduce_scatter_rows(float* own_rd, const float* all_rd, std::int64_t rows,
+                                      std::int64_t width) const {
+  if (is_alone()) {
+    if (own_rd != all_rd) std::copy_n(all_rd, rows * width, own_rd);
+    return;
+  }
+  std::vector<std::int64_t> counts;
+  for (int r = 0; r < size_; ++r) counts.push_back(part(rows, r).size() * width);
+  communicator_
+      ->reduce_scatter_sum(kAxis, span_of(all_rd, rows * width),
+                           span_of(own_rd, own(rows).size() * width), counts)
+      .wait();
+}
+
+void TensorGroup::all_gather_columns(float* all_rc, const float* own_rc, std::int64_t rows,
+                                     const std::vector<std::int64_t>& counts,
+                                     float* scratch) const {
+  const std::int64_t width = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+  if (is_alone()) {
+    std::copy_n(own_rc, rows * width, all_rc);
+    return;
+  }
+  std::vector<std::int64_t> bytes;
+  for (const std::int64_t count : counts) {
+    bytes.push_back(rows * count * static_cast<std::int64_t>(sizeof(float)));
+  }
+  communicator_
+      ->all_gather(kAxis,
+                   std::as_bytes(span_of(own_rc, rows * counts[static_cast<std::size_t>(rank_)])),
+                   std::as_writable_bytes(span_of(scratch, rows * width)), bytes)
+      .wait();
+  for_each_column_block(rows, counts, [=](std::int64_t at, std::int64_t block, std::int64_t count) {
+    std::copy_n(scratch + block, count, all_rc + at);
+  });
+}
+
+void TensorGroup::reduce_scatter_columns(float* own_rc, const float* all_rc, std::int64_t rows,
+                                         const std::vector<std::int64_t>& counts,
+                                         float* scratch) const {
+  const std::int64_t width = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
+  if (is_alone()) {
+    std::copy_n(all_rc, rows * width, own_rc);
+    return;
+  }
+  for_each_column_block(rows, counts, [=](std::int64_t at, std::int64_t block, std::int64_t count) {
+    std::copy_n(all_rc + at, count, scratch + block);
+  });
+  std::vector<std::int64_t> elements;
+  for (const std::int64_t count : counts) elements.push_back(rows * count);
+  communicator_
+      ->reduce_scatter_sum(
+          kAxis, span_of(scratch, rows * width),
+          span_of(own_rc, elements[static_cast<std::size_t>(rank_)]), elements)
+      .wait();
+}
+
+}  // namespace trib::model
