@@ -28,7 +28,9 @@ Encoder::Encoder(ParameterTable& table, const ModelPlan& plan, const EncoderOpti
                    {.dim = plan.dim,
                     .depth = options.depth,
                     .heads = options.heads,
-                    .mlp_ratio = options.mlp_ratio}) {
+                    .mlp_ratio = options.mlp_ratio,
+                    .sequence_parallel = options.sequence_parallel},
+                   plan.group) {
   if (!options.lead_time) return;
   lead_weight_ = table.add(
       {.name = "lead_time_embed.weight", .shape = {plan.dim, 1}, .init = Init::truncated_normal});
@@ -98,7 +100,7 @@ std::int64_t Encoder::flops(std::int64_t batch) const {
   return transformer_.flops(batch, plan_.num_visible);
 }
 
-std::vector<std::pair<std::string, Tensor>> Encoder::outputs(const Step& step) const {
+std::vector<Output> Encoder::outputs(const Step& step) const {
   return {{"x", step.x_bnd}};
 }
 

@@ -15,7 +15,7 @@ class Encoder : public Layer {
   void backward(Step& step, Parameters& parameters) const override;
   LayerMemory memory(std::int64_t batch, bool training) const override;
   std::int64_t flops(std::int64_t batch) const override;
-  std::vector<std::pair<std::string, Tensor>> outputs(const Step& step) const override;
+  std::vector<Output> outputs(const Step& step) const override;
 
  private:
   void add_lead_time(const Step& step, float* x_bnd) const;

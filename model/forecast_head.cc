@@ -1,6 +1,7 @@
 #include "model/forecast_head.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <optional>
 
@@ -18,6 +19,7 @@ namespace trib::model {
 
 struct ForecastHead::State final : LayerState {
   const float* target_bvhw = nullptr;         // null without targets
+  double loss_share = 1;                      // own finite target pixels over those of all ranks
   std::vector<const float*> inputs_rd;        // of each Linear
   std::vector<const float*> preactivated_rd;  // of each GELU
 };
@@ -28,20 +30,29 @@ ForecastHead::ForecastHead(ParameterTable& table, const ModelPlan& plan,
   const InputSpec& input = plan.input;
   const auto& names = options.variables.empty() ? input.targets : options.variables;
   if (names.empty()) throw ConfigError("forecast head: the data has no target variables");
-  for (const std::string& name : names) {
+  all_variables_ = static_cast<std::int64_t>(names.size());
+  std::vector<std::int64_t> own;
+  for (std::int64_t v = 0; v < all_variables_; ++v) {
+    const std::string& name = names[static_cast<std::size_t>(v)];
     const auto target = std::find(input.targets.begin(), input.targets.end(), name);
     if (target == input.targets.end()) {
       throw ConfigError(fmt::format("forecast head: variable {} is not among the targets {}", name,
                                     fmt::join(input.targets, ", ")));
     }
-    targets_.push_back(target - input.targets.begin());
-    if (!options.residual) continue;
-    channels_.push_back(input.find_channel(name));
-    if (channels_.back() < 0) {
+    const std::int64_t channel = input.find_channel(name);
+    if (options.residual && channel < 0) {
       throw ConfigError(fmt::format("forecast head: residual needs {} among the input channels {}",
                                     name, fmt::join(input.channels, ", ")));
     }
+    const auto at = std::find(plan.own_targets.begin(), plan.own_targets.end(),
+                              target - input.targets.begin());
+    if (at == plan.own_targets.end()) continue;
+    own.push_back(v);
+    targets_.push_back(at - plan.own_targets.begin());
+    // A target that is a channel too belongs to the rank of the channel.
+    if (options.residual) channels_.push_back(channel - plan.own_channels.begin);
   }
+  if (plan.is_distributed()) variable_split_ = {.axis = 1, .own = ranges_of(own)};
 
   row_weights_.assign(static_cast<std::size_t>(input.height), 1.0F);
   if (options.latitude_weighted && !input.latitudes.empty()) {
@@ -56,9 +67,13 @@ ForecastHead::ForecastHead(ParameterTable& table, const ModelPlan& plan,
     linears_.emplace_back(table, fmt::format("head.{}", 2 * i), plan.dim, plan.dim);
   }
   // A small last layer starts a residual forecast next to persistence.
-  linears_.emplace_back(table, fmt::format("head.{}", 2 * options.depth), plan.dim,
-                        variables() * plan.patch_pixels(), /*with_bias=*/true,
-                        options.residual ? Init::truncated_normal : Init::xavier_uniform);
+  Split rows = variable_split_;
+  if (rows.active()) rows = {.axis = 0, .groups = plan.patch_pixels(), .own = rows.own};
+  linears_.emplace_back(
+      table, fmt::format("head.{}", 2 * options.depth), plan.dim,
+      all_variables_ * plan.patch_pixels(),
+      Linear::Options{.init = options.residual ? Init::truncated_normal : Init::xavier_uniform,
+                      .split = rows});
 }
 
 void ForecastHead::forward(Step& step) const {
@@ -68,7 +83,7 @@ void ForecastHead::forward(Step& step) const {
       step.arena.tensor({batch, variables(), plan_.input.height, plan_.input.width});
   step.prediction = step.prediction_bvhw;
   float* prediction_bvhw = step.prediction_bvhw.data<float>();
-  if (step.input.target_bvhw.numel() > 0) state.target_bvhw = own_targets(step);
+  if (step.input.target_bvhw.defined()) state.target_bvhw = predicted_targets(step);
   {
     std::optional<StepArena::Scope> inference;
     if (!step.training) inference.emplace(step.arena);
@@ -92,8 +107,17 @@ void ForecastHead::forward(Step& step) const {
   if (!channels_.empty()) add_input(step, prediction_bvhw);
 
   if (state.target_bvhw == nullptr) return;
+  const std::int64_t images = batch * variables();
   step.loss = ops::weighted_mse_forward(prediction_bvhw, state.target_bvhw, row_weights_.data(),
-                                        batch * variables(), plan_.input.height, plan_.input.width);
+                                        images, plan_.input.height, plan_.input.width);
+  if (plan_.is_distributed()) {
+    const double own_count = ops::count_valid(state.target_bvhw, images * image_pixels());
+    std::array<double, 2> sums{step.loss * own_count, own_count};
+    plan_.group.all_reduce(sums);
+    const auto [errors, count] = sums;
+    state.loss_share = count > 0 ? own_count / count : 0;
+    step.loss = count > 0 ? errors / count : 0;
+  }
   step.loss_terms = {{"forecast", step.loss}};
 }
 
@@ -114,8 +138,8 @@ void ForecastHead::add_input(const Step& step, float* prediction_bvhw) const {
 }
 
 // The predicted variables' targets side by side.
-const float* ForecastHead::own_targets(const Step& step) const {
-  const auto all = static_cast<std::int64_t>(plan_.input.targets.size());
+const float* ForecastHead::predicted_targets(const Step& step) const {
+  const auto all = static_cast<std::int64_t>(plan_.own_targets.size());
   const std::int64_t pixels = image_pixels();
   const float* target_bthw = step.input.target_bvhw.data<float>();
   float* own_bvhw = step.arena.floats(step.batch() * variables() * pixels);
@@ -145,12 +169,14 @@ void ForecastHead::backward(Step& step, Parameters& parameters) const {
     float* d_patches_rp = step.arena.floats(rows * linears_.back().out());
     ops::weighted_mse_backward(d_prediction_bvhw, step.prediction_bvhw.data<float>(),
                                state.target_bvhw, row_weights_.data(), images, plan_.input.height,
-                               plan_.input.width, step.loss_scale);
+                               plan_.input.width,
+                               static_cast<float>(step.loss_scale * state.loss_share));
     ops::patchify(d_patches_rp, d_prediction_bvhw, batch, variables(), plan_.input.height,
                   plan_.input.width, plan_.patch);
     linears_.back().backward(parameters, d_rd[hidden_depth() % 2], d_patches_rp,
                              state.inputs_rd.back(), rows);
   }
+  if (plan_.is_distributed()) plan_.group.all_reduce(d_rd[hidden_depth() % 2], rows * plan_.dim);
   for (std::int64_t i = hidden_depth(); i-- > 0;) {
     const auto k = static_cast<std::size_t>(i);
     float* d_activated_rd = d_rd[(i + 1) % 2];
@@ -178,8 +204,8 @@ std::int64_t ForecastHead::flops(std::int64_t batch) const {
   return total;
 }
 
-std::vector<std::pair<std::string, Tensor>> ForecastHead::outputs(const Step& step) const {
-  return {{"prediction", step.prediction_bvhw}};
+std::vector<Output> ForecastHead::outputs(const Step& step) const {
+  return {{"prediction", step.prediction_bvhw, all_variables_, variable_split_}};
 }
 
 }  // namespace trib::model

@@ -11,6 +11,8 @@ namespace trib::model {
 /// depth x [Linear(D, D), GELU], Linear(D, V * p * p), patches to images; numbered as the
 /// torch.nn.Sequential it is: head.0, head.2, ... The loss is the latitude-weighted mean squared
 /// error of the target; it is left at 0 where there is no target (a model that is only applied).
+/// Each rank of the tensor axis predicts the variables among its own targets; the hidden layers are
+/// the same on all.
 class ForecastHead : public Layer {
  public:
   ForecastHead(ParameterTable& table, const ModelPlan& plan, const ForecastHeadOptions& options);
@@ -19,20 +21,23 @@ class ForecastHead : public Layer {
   void backward(Step& step, Parameters& parameters) const override;
   LayerMemory memory(std::int64_t batch, bool training) const override;
   std::int64_t flops(std::int64_t batch) const override;
-  std::vector<std::pair<std::string, Tensor>> outputs(const Step& step) const override;
+  std::vector<Output> outputs(const Step& step) const override;
 
  private:
   struct State;
 
+  /// Own predicted variables.
   std::int64_t variables() const { return static_cast<std::int64_t>(targets_.size()); }
   std::int64_t image_pixels() const { return plan_.input.height * plan_.input.width; }
   std::int64_t hidden_depth() const { return static_cast<std::int64_t>(linears_.size()) - 1; }
   void add_input(const Step& step, float* prediction_bvhw) const;
-  const float* own_targets(const Step& step) const;
+  const float* predicted_targets(const Step& step) const;
 
   const ModelPlan& plan_;
-  std::vector<std::int64_t> targets_;   // by variable: its place among the input spec's targets
-  std::vector<std::int64_t> channels_;  // by variable: the input channel added, if residual
+  // By own variable: its place among own targets, and among own channels if it is added to them.
+  std::vector<std::int64_t> targets_, channels_;
+  std::int64_t all_variables_ = 0;
+  Split variable_split_;  // of the prediction, axis 1
   std::vector<float> row_weights_;
   std::vector<Linear> linears_;  // the hidden ones, then the last
 };

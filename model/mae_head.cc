@@ -1,6 +1,7 @@
 #include "model/mae_head.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "model/arena_count.h"
@@ -16,7 +17,7 @@ struct MaeHead::State final : LayerState {
   float* target_rp;
   float* mask_r;           // 1 where masked
   float* y_re;             // decoder input
-  double loss_factor = 0;  // masked pixels over finite ones among them; 0 if there are none
+  double loss_factor = 0;  // own masked pixels over the finite ones of all ranks; 0 without any
   Transformer::Saved transformer;
 };
 
@@ -38,8 +39,10 @@ MaeHead::MaeHead(ParameterTable& table, const ModelPlan& plan, const MaeHeadOpti
                    {.dim = options.dim,
                     .depth = options.depth,
                     .heads = options.heads,
-                    .mlp_ratio = options.mlp_ratio}),
-      pred_(table, "decoder_pred", options.dim, plan.patch_pixels() * plan.channels()) {}
+                    .mlp_ratio = options.mlp_ratio},
+                   plan.group),
+      pred_(table, "decoder_pred", options.dim, plan.patch_pixels() * plan.all_channels(),
+            {.split = plan.channel_split(0, plan.patch_pixels())}) {}
 
 void MaeHead::forward(Step& step) const {
   const std::int64_t batch = step.batch(), rows = batch * plan_.tokens();
@@ -82,7 +85,7 @@ void MaeHead::compute_loss(Step& step, State& state) const {
   }
   ops::patchify(state.target_rp, step.input.x_bchw.data<float>(), step.batch(), plan_.channels(),
                 plan_.input.height, plan_.input.width, plan_.patch);
-  if (options_.norm_pix) ops::normalize_patches(state.target_rp, rows, pixels);
+  if (options_.norm_pix) normalize_targets(state.target_rp, rows);
 
   // A missing pixel becomes its own prediction, which has no error and no gradient.
   const float* prediction_rp = step.prediction.data<float>();
@@ -104,12 +107,31 @@ void MaeHead::compute_loss(Step& step, State& state) const {
     masked_pixels += pixels;
     finite_pixels += finite[static_cast<std::size_t>(r)];
   }
-  state.loss_factor = finite_pixels == 0
-                          ? 0
-                          : static_cast<double>(masked_pixels) / static_cast<double>(finite_pixels);
-  step.loss = state.loss_factor *
-              ops::masked_mse_forward(prediction_rp, state.target_rp, state.mask_r, rows, pixels);
+  const double own_mse =
+      ops::masked_mse_forward(prediction_rp, state.target_rp, state.mask_r, rows, pixels);
+  std::array<double, 2> sums{own_mse * static_cast<double>(masked_pixels),
+                             static_cast<double>(finite_pixels)};
+  add_up_channels(sums);
+  const auto [errors, all_finite] = sums;
+  state.loss_factor = all_finite == 0 ? 0 : static_cast<double>(masked_pixels) / all_finite;
+  step.loss = all_finite == 0 ? 0 : errors / all_finite;
   step.loss_terms = {{"reconstruction", step.loss}};
+}
+
+void MaeHead::add_up_channels(std::span<double> values) const {
+  if (plan_.is_distributed()) plan_.group.all_reduce(values);
+}
+
+void MaeHead::normalize_targets(float* target_rp, std::int64_t rows) const {
+  const auto values = static_cast<double>(plan_.patch_pixels() * plan_.all_channels());
+  std::vector<double> mean_r(static_cast<std::size_t>(rows)), variance_r(mean_r.size());
+  ops::patch_sums(mean_r.data(), target_rp, rows, patch_values());
+  add_up_channels(mean_r);
+  for (double& mean : mean_r) mean /= values;
+  ops::center_patches(target_rp, variance_r.data(), mean_r.data(), rows, patch_values());
+  add_up_channels(variance_r);
+  for (double& variance : variance_r) variance /= std::max(values - 1, 1.0);
+  ops::scale_patches(target_rp, variance_r.data(), rows, patch_values());
 }
 
 void MaeHead::backward(Step& step, Parameters& parameters) const {
@@ -127,6 +149,7 @@ void MaeHead::backward(Step& step, Parameters& parameters) const {
                              static_cast<float>(step.loss_scale * state.loss_factor));
     pred_.backward(parameters, dy_re, d_prediction_rp, state.transformer.out_rd, rows);
   }
+  if (plan_.is_distributed()) plan_.group.all_reduce(dy_re, rows * options_.dim);
   transformer_.backward(parameters, step.arena, state.transformer, dy_re, batch, plan_.tokens());
   unshuffle_backward(step, parameters, dy_re);
 }
@@ -168,8 +191,9 @@ std::int64_t MaeHead::flops(std::int64_t batch) const {
          pred_.flops(rows);
 }
 
-std::vector<std::pair<std::string, Tensor>> MaeHead::outputs(const Step& step) const {
-  return {{"prediction", step.prediction}};
+std::vector<Output> MaeHead::outputs(const Step& step) const {
+  return {{"prediction", step.prediction, plan_.patch_pixels() * plan_.all_channels(),
+           plan_.channel_split(2, plan_.patch_pixels())}};
 }
 
 }  // namespace trib::model

@@ -3,6 +3,8 @@
 // Axes: b sample, n token, e decoder dim, p pixel of a patch, c channel, r row (b x n).
 #pragma once
 
+#include <span>
+
 #include "model/modules.h"
 #include "model/plan.h"
 #include "model/transformer.h"
@@ -14,7 +16,8 @@ namespace trib::model {
 ///
 /// Missing target pixels (NaN) do not count: the mean is over the finite pixels of masked patches.
 /// With norm_pix a patch is scaled by its own mean and unbiased variance, so one with a missing
-/// pixel does not count at all.
+/// pixel does not count at all. Each rank of the tensor axis predicts its own channels; means and
+/// variances are those of all.
 class MaeHead : public Layer {
  public:
   MaeHead(ParameterTable& table, const ModelPlan& plan, const MaeHeadOptions& options);
@@ -23,16 +26,20 @@ class MaeHead : public Layer {
   void backward(Step& step, Parameters& parameters) const override;
   LayerMemory memory(std::int64_t batch, bool training) const override;
   std::int64_t flops(std::int64_t batch) const override;
-  std::vector<std::pair<std::string, Tensor>> outputs(const Step& step) const override;
+  std::vector<Output> outputs(const Step& step) const override;
 
  private:
   struct State;
 
+  /// Predicted values of a patch, of own channels.
   std::int64_t patch_values() const { return plan_.patch_pixels() * plan_.channels(); }
   /// Embed the visible tokens, put mask tokens between them, add positions.
   void unshuffle(const Step& step, float* y_bne) const;
   void unshuffle_backward(Step& step, Parameters& parameters, const float* dy_bne) const;
   void compute_loss(Step& step, State& state) const;
+  void normalize_targets(float* target_rp, std::int64_t rows) const;
+  /// Add up over the ranks, where they predict different channels.
+  void add_up_channels(std::span<double> values) const;
 
   const ModelPlan& plan_;
   MaeHeadOptions options_;

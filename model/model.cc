@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "model/aggregation.h"
+#include "model/aggregation/aggregation.h"
 #include "model/encoder.h"
 #include "model/forecast_head.h"
 #include "model/mae_head.h"
@@ -53,12 +53,51 @@ std::int64_t InputSpec::find_channel(std::string_view name) const {
   return found == channels.end() ? -1 : found - channels.begin();
 }
 
-Model::Model(InputSpec input)
+Model::Model(InputSpec input, const Division& division)
     : input_(std::move(input)), plan_(std::make_unique<ModelPlan>(ModelPlan{.input = input_})) {
-  require_at_least("model", "number of channels", plan_->channels(), 1);
+  require_at_least("model", "number of channels", plan_->all_channels(), 1);
+  division.check(plan_->all_channels());
+  plan_->division = division;
+  plan_->group = TensorGroup(division.rank, division.ranks);
+  plan_->own_channels = division.own_channels(plan_->all_channels());
+  plan_->own_targets = model::own_targets(input_.targets, input_.channels, division);
 }
 
 Model::~Model() = default;
+
+void Model::connect(ops::Communicator& communicator) {
+  plan_->group.connect(communicator);
+}
+
+const TensorGroup& Model::group() const {
+  return plan_->group;
+}
+Range Model::own_channels() const {
+  return plan_->own_channels;
+}
+const std::vector<std::int64_t>& Model::own_targets() const {
+  return plan_->own_targets;
+}
+
+InputSpec Model::own_input() const {
+  InputSpec own = input_;
+  own.channels.assign(input_.channels.begin() + plan_->own_channels.begin,
+                      input_.channels.begin() + plan_->own_channels.end);
+  own.targets.clear();
+  for (const std::int64_t target : plan_->own_targets) {
+    own.targets.push_back(input_.targets[static_cast<std::size_t>(target)]);
+  }
+  return own;
+}
+
+std::vector<std::string> Model::own_forecast_variables() const {
+  const std::vector<std::string> targets = own_input().targets;
+  std::vector<std::string> own;
+  for (const std::string& name : forecast_variables_) {
+    if (std::find(targets.begin(), targets.end(), name) != targets.end()) own.push_back(name);
+  }
+  return own;
+}
 
 void Model::require_turn(const char* layer, std::size_t place) const {
   if (layers_.size() != place) {
@@ -94,6 +133,7 @@ Layer& Model::add_tokenizer(const TokenizerOptions& options) {
 
 Layer& Model::add_aggregation(const AggregationOptions& options) {
   require_turn("aggregation", 1);
+  plan_->forms_tokens = !options.fused;
   return add(make_aggregation(table_, *plan_, options));
 }
 
@@ -146,10 +186,10 @@ void Model::begin(Step& step, std::uint64_t seed) const {
   const StepInput& input = step.input;
   expect_shape(input.x_bchw, "x_bchw", {-1, plan_->channels(), input_.height, input_.width});
   const std::int64_t batch = step.batch();
-  if (input.target_bvhw.numel() > 0) {
-    expect_shape(
-        input.target_bvhw, "target_bvhw",
-        {batch, static_cast<std::int64_t>(input_.targets.size()), input_.height, input_.width});
+  if (input.target_bvhw.defined()) {
+    expect_shape(input.target_bvhw, "target_bvhw",
+                 {batch, static_cast<std::int64_t>(plan_->own_targets.size()), input_.height,
+                  input_.width});
   }
   if (plan_->lead_time && static_cast<std::int64_t>(input.lead_hours.size()) != batch) {
     throw ShapeError(

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "model/parallel/division.h"
+#include "model/parallel/tensor_group.h"
 #include "model/parameters.h"
 #include "model/step.h"
 
@@ -19,6 +21,14 @@ struct LayerMemory {
   std::int64_t forward_scratch = 0;   ///< largest extra amount while forward runs
   std::int64_t backward_scratch = 0;  ///< largest extra amount while backward runs
   std::int64_t passed_back = 0;       ///< gradients backward leaves to the layer before
+};
+
+/// A tensor on an edge of the model.
+struct Output {
+  std::string name;
+  Tensor tensor;             ///< this rank's part
+  std::int64_t extent = 0;   ///< of the split axis over all ranks
+  Split split = {};          ///< inactive: every rank has all of it
 };
 
 /// One link of the chain. Layers keep no state of a batch: that lives in the Step, so that several
@@ -36,8 +46,8 @@ class Layer {
   /// Floating-point operations of forward plus backward for a batch (gemm-like ones, 2 a
   /// multiply-add).
   virtual std::int64_t flops(std::int64_t batch) const = 0;
-  /// Output tensors by name, for --capture: ("x", step.x_bnd) and the like.
-  virtual std::vector<std::pair<std::string, Tensor>> outputs(const Step& step) const = 0;
+  /// Output tensors, for --capture.
+  virtual std::vector<Output> outputs(const Step& step) const = 0;
   int index() const { return index_; }
 
  private:
@@ -45,7 +55,7 @@ class Layer {
   int index_ = 0;
 };
 
-/// What the data stages promise.
+/// What the data stages promise, over all ranks.
 struct InputSpec {
   std::vector<std::string> channels;
   std::int64_t height = 0, width = 0;
@@ -62,9 +72,20 @@ struct TokenizerOptions {
 
 enum class AggregationKind : std::uint8_t { linear, cross_attention };
 
+/// Whether all channels are merged at once, or each partition of them first (D-CHAG).
+enum class Hierarchy : std::uint8_t { none, dchag };
+
 struct AggregationOptions {
   AggregationKind kind = AggregationKind::cross_attention;
   std::int64_t heads = 4;  ///< of the cross-attention
+  Hierarchy hierarchy = Hierarchy::none;
+  /// Groups that the channels of a partition are merged in before their tokens are; 0: all at once.
+  std::int64_t tree = 0;
+  /// Whether the groups of a tree share their weights: of the linear kind among themselves, of the
+  /// cross-attention with the merge of their tokens too.
+  bool share = true;
+  /// Compute from patches and folded weights: the same function, without tokens.
+  bool fused = true;
 };
 
 struct EncoderOptions {
@@ -72,6 +93,8 @@ struct EncoderOptions {
   std::int64_t heads = 4;
   double mlp_ratio = 4;
   bool lead_time = false;  ///< add Linear(1, D)(lead hours / 100) after the position embedding
+  /// Divide tokens over the tensor axis where the heads are not (see TransformerOptions).
+  bool sequence_parallel = false;
 };
 
 struct MaeHeadOptions {
@@ -97,10 +120,18 @@ struct ModelPlan;
 
 /// Layers are added in the order tokenizer, aggregation, encoder, head; a wrong order, a patch that
 /// does not divide the image, heads that do not divide the dim throw ConfigError.
+///
+/// A model may be divided over the ranks of the tensor axis: each holds parts of the parameters and
+/// works on channels, attention heads and hidden dims of its own. It is the same function, of the
+/// same initial weights, however it is divided.
 class Model {
  public:
-  explicit Model(InputSpec input);
+  /// Throws ConfigError for a division that the channels do not allow.
+  explicit Model(InputSpec input, const Division& division = {});
   ~Model();
+
+  /// Give a divided model its line to the other ranks, before the first step.
+  void connect(ops::Communicator& communicator);
 
   Layer& add_tokenizer(const TokenizerOptions& options);
   Layer& add_aggregation(const AggregationOptions& options);
@@ -109,12 +140,20 @@ class Model {
   Layer& add_forecast_head(const ForecastHeadOptions& options);
 
   const InputSpec& input() const { return input_; }
+  /// The tensor axis, and what this rank works on.
+  const TensorGroup& group() const;
+  Range own_channels() const;
+  const std::vector<std::int64_t>& own_targets() const;
+  /// The input as this rank sees it: own channels, own targets.
+  InputSpec own_input() const;
   const ParameterTable& table() const { return table_; }
   const std::vector<std::unique_ptr<Layer>>& layers() const { return layers_; }
   /// Whether the chain ends in a head.
   bool has_loss() const;
   /// Variables a forecast head predicts, in order; empty for other heads.
   const std::vector<std::string>& forecast_variables() const { return forecast_variables_; }
+  /// Those of them that this rank predicts.
+  std::vector<std::string> own_forecast_variables() const;
   std::int64_t tokens() const;  ///< N
   std::int64_t dim() const;     ///< D
 

@@ -4,6 +4,8 @@
 #include <cstdint>
 
 #include "model/model.h"
+#include "model/parallel/division.h"
+#include "model/parallel/tensor_group.h"
 
 namespace trib::model {
 
@@ -12,16 +14,28 @@ class Tokenizer;
 /// Filled in as layers are added; complete before the first forward. Layers hold a reference.
 struct ModelPlan {
   const InputSpec& input;
+  Division division = {};
+  TensorGroup group = TensorGroup();
+  Range own_channels = {};                      ///< positions among the input's channels
+  std::vector<std::int64_t> own_targets = {};   ///< positions among the input's targets
   std::int64_t patch = 0;
   std::int64_t grid_height = 0, grid_width = 0;  ///< patches along each axis
   std::int64_t dim = 0;                          ///< D
   std::int64_t num_visible = 0;                  ///< N': tokens per sample that the encoder sees
   bool masked = false;       ///< whether the encoder sees a random part of the tokens
   bool lead_time = false;    ///< whether the encoder reads the lead time
-  bool forms_tokens = true;  ///< whether the aggregation asks for finished tokens
+  bool forms_tokens = false;  ///< whether the aggregation asks for finished tokens
   const Tokenizer* tokenizer = nullptr;
 
-  std::int64_t channels() const { return static_cast<std::int64_t>(input.channels.size()); }
+  /// Channels of the model, and those this rank works on.
+  std::int64_t all_channels() const { return static_cast<std::int64_t>(input.channels.size()); }
+  std::int64_t channels() const { return own_channels.size(); }
+  /// The split of a parameter whose axis is made of runs over all channels.
+  Split channel_split(int axis, std::int64_t groups = 1) const {
+    return is_distributed() ? Split{axis, groups, {own_channels}} : Split{};
+  }
+  /// Whether other ranks work on other channels.
+  bool is_distributed() const { return division.distributed && !group.is_alone(); }
   std::int64_t tokens() const { return grid_height * grid_width; }
   std::int64_t patch_pixels() const { return patch * patch; }
 };

@@ -1,6 +1,7 @@
 // What flows through a model: one batch with everything computed from it.
 //
 // Axes: b sample, c channel, h/w pixel rows and columns, n token (patch), v target variable, d dim.
+// Where the channels are divided over the tensor axis, c and v are those of this rank.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/parallel/split.h"
 #include "ops/base/step_arena.h"
 #include "ops/base/tensor.h"
 
@@ -19,8 +21,8 @@ class Parameters;
 
 /// A batch as the model takes it.
 struct StepInput {
-  Tensor x_bchw;                           ///< f32, normalised; NaN marks missing pixels
-  Tensor target_bvhw;                      ///< f32; empty unless the head predicts another image
+  Tensor x_bchw;  ///< f32, normalised; own channels; NaN marks missing pixels
+  Tensor target_bvhw;  ///< f32; own targets; empty unless the head predicts another image
   std::vector<float> lead_hours;           ///< [B]; 0 where nothing is forecast
   std::vector<std::uint64_t> sample_keys;  ///< [B]; random choices belong to these, not to a rank
 };
@@ -38,8 +40,14 @@ struct Masking {
 /// Patches with the weights that would turn them into tokens: where tokenizer and channel
 /// aggregation meet. An aggregation may ask for finished tokens or compute straight from patches.
 struct ChannelPatches {
-  Tensor patches_bncp;   ///< [B, N', C, P]: visible patches, P = patch * patch pixels
-  Tensor d_tokens_bncd;  ///< gradient of finished tokens; the unfused form fills it
+  /// Gradient of the finished tokens [B * N', channels, D] of some own channels.
+  struct TokenGradient {
+    Range channels;
+    float* d_rcd;
+  };
+  Tensor patches_bncp;  ///< [B, N', C, P]: visible patches of own channels, P = patch * patch pixels
+  /// Filled in by unfused aggregations.
+  std::vector<TokenGradient> d_tokens = {};
 };
 
 /// State kept by one layer between its forward and its backward.
@@ -79,7 +87,7 @@ struct Step {
   Tensor d_x_bnd;          ///< gradient of the loss by x_bnd
   Tensor prediction;       ///< what the head predicts (its own layout)
   Tensor prediction_bvhw;  ///< forecast heads: the predicted image
-  double loss = 0;         ///< mean over this rank's samples
+  double loss = 0;         ///< mean over this rank's samples and the whole model's channels
   float loss_scale = 1;    ///< factor on the loss whose gradient backward computes
   std::vector<std::pair<std::string, double>> loss_terms;
 

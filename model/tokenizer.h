@@ -19,21 +19,24 @@ class Tokenizer : public Layer {
   Tokenizer(ParameterTable& table, const ModelPlan& plan);
 
   void forward(Step& step) const override;
-  /// Needs step.channels.d_tokens_bncd; does nothing if the aggregation left it undefined because
-  /// it added the tokenizer's gradients itself.
+  /// From step.channels.d_tokens; an aggregation that fills none adds the tokenizer's gradients
+  /// itself.
   void backward(Step& step, Parameters& parameters) const override;
   LayerMemory memory(std::int64_t batch, bool training) const override;
   std::int64_t flops(std::int64_t batch) const override;
-  std::vector<std::pair<std::string, Tensor>> outputs(const Step& step) const override;
+  std::vector<Output> outputs(const Step& step) const override;
 
-  /// Finished tokens of step.channels.patches_bncp.
-  void tokens(const Step& step, float* tokens_bncd) const;
+  /// Finished tokens [R, channels.size(), D] of some own channels, counted from the rank's first.
+  void tokens(const Step& step, float* tokens_rcd, Range channels) const;
 
   ParameterId weights() const { return weights_; }      ///< [C, D, 1, p, p]
   ParameterId biases() const { return biases_; }        ///< [C, D]
   ParameterId var_embed() const { return var_embed_; }  ///< [1, C, D]
 
  private:
+  void tokens_backward(const Step& step, Parameters& parameters, Range channels,
+                       const float* d_tokens_rcd) const;
+
   const ModelPlan& plan_;
   ParameterId weights_, biases_, var_embed_;
 };

@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 
 #include "ops/base/error.h"
-#include "ops/base/parallel.h"
 #include "ops/comm/communicator.h"
+#include "ops/kernels/copy_rows.h"
 
 namespace trib::model {
 namespace {
@@ -21,20 +21,16 @@ std::span<const float> span_of(const float* values, std::int64_t count) {
   return {values, static_cast<std::size_t>(count)};
 }
 
-// Copy between a matrix and its columns laid out rank by rank, each a matrix of its own.
-template <class Copy>
+// Call visit(column, count, offset) for each rank's columns: where they begin in a row, how many
+// they are, and where they begin when laid out rank by rank, each as a matrix of its own.
+template <class Visit>
 void for_each_column_block(std::int64_t rows, const std::vector<std::int64_t>& counts,
-                           const Copy& copy) {
-  const std::int64_t width = std::accumulate(counts.begin(), counts.end(), std::int64_t{0});
-  parallel_for(rows, 64, [&](std::int64_t begin, std::int64_t end) {
-    std::int64_t column = 0;
-    for (const std::int64_t count : counts) {
-      for (std::int64_t r = begin; r < end; ++r) {
-        copy(r * width + column, rows * column + r * count, count);
-      }
-      column += count;
-    }
-  });
+                           const Visit& visit) {
+  std::int64_t column = 0;
+  for (const std::int64_t count : counts) {
+    visit(column, count, rows * column);
+    column += count;
+  }
 }
 
 }  // namespace
@@ -106,9 +102,10 @@ void TensorGroup::all_gather_columns(float* all_rc, const float* own_rc, std::in
                    std::as_bytes(span_of(own_rc, rows * counts[static_cast<std::size_t>(rank_)])),
                    std::as_writable_bytes(span_of(scratch, rows * width)), bytes)
       .wait();
-  for_each_column_block(rows, counts, [=](std::int64_t at, std::int64_t block, std::int64_t count) {
-    std::copy_n(scratch + block, count, all_rc + at);
-  });
+  for_each_column_block(
+      rows, counts, [&](std::int64_t column, std::int64_t count, std::int64_t offset) {
+        ops::copy_rows(all_rc + column, width, scratch + offset, count, rows, count);
+      });
 }
 
 void TensorGroup::reduce_scatter_columns(float* own_rc, const float* all_rc, std::int64_t rows,
@@ -119,9 +116,10 @@ void TensorGroup::reduce_scatter_columns(float* own_rc, const float* all_rc, std
     std::copy_n(all_rc, rows * width, own_rc);
     return;
   }
-  for_each_column_block(rows, counts, [=](std::int64_t at, std::int64_t block, std::int64_t count) {
-    std::copy_n(all_rc + at, count, scratch + block);
-  });
+  for_each_column_block(
+      rows, counts, [&](std::int64_t column, std::int64_t count, std::int64_t offset) {
+        ops::copy_rows(scratch + offset, count, all_rc + column, width, rows, count);
+      });
   std::vector<std::int64_t> elements;
   for (const std::int64_t count : counts) elements.push_back(rows * count);
   communicator_

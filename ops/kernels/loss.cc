@@ -46,6 +46,8 @@ struct Valid {
   double mean() const { return count > 0 ? sum / count : 0; }
 };
 
+}  // namespace
+
 double count_valid(const float* target, std::int64_t count) {
   return reduce(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
     double valid = 0;
@@ -54,8 +56,6 @@ double count_valid(const float* target, std::int64_t count) {
     return valid;
   });
 }
-
-}  // namespace
 
 double mse_forward(const float* prediction, const float* target, std::int64_t count) {
   const double sum = reduce(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
@@ -104,23 +104,42 @@ void masked_mse_backward(float* d_prediction_rp, const float* prediction_rp, con
   });
 }
 
-void normalize_patches(float* target_rp, std::int64_t rows, std::int64_t pixels) {
-  constexpr float kEps = 1e-6F;
-  const auto degrees_of_freedom = static_cast<float>(std::max<std::int64_t>(pixels - 1, 1));
+void patch_sums(double* sum_r, const float* target_rp, std::int64_t rows, std::int64_t pixels) {
+  parallel_for(rows, row_grain(pixels), [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      const float* target = target_rp + r * pixels;
+      double sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (std::int64_t i = 0; i < pixels; ++i) sum += target[i];
+      sum_r[r] = sum;
+    }
+  });
+}
+
+void center_patches(float* target_rp, double* squares_r, const double* mean_r, std::int64_t rows,
+                    std::int64_t pixels) {
   parallel_for(rows, row_grain(pixels), [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       float* target = target_rp + r * pixels;
-      float sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (std::int64_t i = 0; i < pixels; ++i) sum += target[i];
-      const float mean = sum / static_cast<float>(pixels);
-      float squares = 0;
+      const auto mean = static_cast<float>(mean_r[r]);
+      double squares = 0;
 #pragma omp simd reduction(+ : squares)
       for (std::int64_t i = 0; i < pixels; ++i) {
         target[i] -= mean;
-        squares += target[i] * target[i];
+        squares += static_cast<double>(target[i]) * target[i];
       }
-      const float inverse = 1.0F / std::sqrt(squares / degrees_of_freedom + kEps);
+      squares_r[r] = squares;
+    }
+  });
+}
+
+void scale_patches(float* target_rp, const double* variance_r, std::int64_t rows,
+                   std::int64_t pixels) {
+  constexpr double kEps = 1e-6;
+  parallel_for(rows, row_grain(pixels), [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      float* target = target_rp + r * pixels;
+      const auto inverse = static_cast<float>(1 / std::sqrt(variance_r[r] + kEps));
 #pragma omp simd
       for (std::int64_t i = 0; i < pixels; ++i) target[i] *= inverse;
     }

@@ -18,11 +18,21 @@ double masked_mse_forward(const float* prediction_rp, const float* target_rp, co
 void masked_mse_backward(float* d_prediction_rp, const float* prediction_rp, const float* target_rp,
                          const float* mask_r, std::int64_t rows, std::int64_t pixels, float scale);
 
-/// Normalise each row in place to mean 0 and unbiased variance 1 (MAE norm_pix_loss, eps 1e-6).
-void normalize_patches(float* target_rp, std::int64_t rows, std::int64_t pixels);
+/// The parts of MAE's norm_pix_loss, each row to mean 0 and unbiased variance 1; apart, so that ranks
+/// that hold different channels of the patches can put their sums together in between.
+void patch_sums(double* sum_r, const float* target_rp, std::int64_t rows, std::int64_t pixels);
+/// Subtract mean_r from the rows; squares_r gets the sums of squares of what is left.
+void center_patches(float* target_rp, double* squares_r, const double* mean_r, std::int64_t rows,
+                    std::int64_t pixels);
+/// Divide each row by sqrt(variance_r + 1e-6).
+void scale_patches(float* target_rp, const double* variance_r, std::int64_t rows,
+                   std::int64_t pixels);
 
 /// Latitude weights w_h = cos(lat_h) / mean(cos lat) (ClimaX, WeatherBench); degrees.
 void latitude_weights(float* weight_h, const double* latitudes_h, std::int64_t height);
+
+/// Number of targets that are not NaN.
+double count_valid(const float* target, std::int64_t count);
 
 /// Mean over b, v, h, w of weight_h (prediction - target)^2. Targets that are NaN do not count.
 double weighted_mse_forward(const float* prediction_bvhw, const float* target_bvhw,

@@ -90,7 +90,14 @@ TEST_P(Loss, WeightedMseAndItsGradient) {
 TEST_P(Loss, NormalizedPatchesHaveMeanZeroAndVarianceOne) {
   for (float& value : target) value = 5.0F + 3.0F * value;
   const Floats original = target;
-  normalize_patches(target.data(), rows, width);
+  std::vector<double> mean_r(reference::size(rows)), variance_r(reference::size(rows));
+  patch_sums(mean_r.data(), target.data(), rows, width);
+  for (double& mean : mean_r) mean /= static_cast<double>(width);
+  center_patches(target.data(), variance_r.data(), mean_r.data(), rows, width);
+  for (double& variance : variance_r) {
+    variance /= static_cast<double>(std::max<std::int64_t>(width - 1, 1));
+  }
+  scale_patches(target.data(), variance_r.data(), rows, width);
   for (std::int64_t r = 0; r < rows; ++r) {
     const float* row = original.data() + r * width;
     double mean = 0, variance = 0;

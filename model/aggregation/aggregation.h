@@ -1,6 +1,6 @@
 // Channel aggregation: many channel tokens of a position become one spatial token.
 //
-// Axes: r position (sample x visible token), c channel, h head, d dim.
+// Axes: r position (sample x visible token), c channel, d dim.
 #pragma once
 
 #include <memory>
@@ -9,8 +9,7 @@
 
 namespace trib::model {
 
-/// Make the aggregation of a kind. Both work on finished tokens [R, C, D] and keep them for
-/// backward.
+/// Make the aggregation that the options ask for. Throws ConfigError.
 std::unique_ptr<Layer> make_aggregation(ParameterTable& table, const ModelPlan& plan,
                                         const AggregationOptions& options);
 

@@ -1,0 +1,39 @@
+#include "model/aggregation/channel_reducer.h"
+
+#include "model/tokenizer.h"
+
+namespace trib::model {
+
+ops::ChannelPatchesView patches_of(const Step& step, const ModelPlan& plan, Range channels) {
+  const std::int64_t pixels = plan.patch_pixels();
+  return {.patches_rcp = step.channels.patches_bncp.data<float>() + channels.begin * pixels,
+          .row_stride = plan.channels() * pixels,
+          .rows = step.batch() * plan.num_visible,
+          .channels = channels.size(),
+          .pixels = pixels};
+}
+
+ops::TokenWeights token_weights_of(const Step& step, const ModelPlan& plan, Range channels) {
+  const Tokenizer& tokenizer = *plan.tokenizer;
+  const std::int64_t at = channels.begin * plan.dim;
+  return {.weights_cdp = step.parameters.value(tokenizer.weights()) + at * plan.patch_pixels(),
+          .biases_cd = step.parameters.value(tokenizer.biases()) + at,
+          .var_embed_cd = step.parameters.value(tokenizer.var_embed()) + at,
+          .dim = plan.dim};
+}
+
+ops::TokenGradients token_gradients_of(Parameters& parameters, const ModelPlan& plan,
+                                       Range channels) {
+  const Tokenizer& tokenizer = *plan.tokenizer;
+  const std::int64_t at = channels.begin * plan.dim;
+  return {.d_weights_cdp = parameters.gradient(tokenizer.weights()) + at * plan.patch_pixels(),
+          .d_biases_cd = parameters.gradient(tokenizer.biases()) + at,
+          .d_var_embed_cd = parameters.gradient(tokenizer.var_embed()) + at};
+}
+
+Split owned_split(const ModelPlan& plan, const ReducerPlace& place, std::int64_t rows) {
+  if (plan.group.is_alone() || place.sharing != Sharing::none) return {};
+  return {.axis = 0, .own = {{0, place.is_owner ? rows : 0}}};
+}
+
+}  // namespace trib::model
