@@ -72,6 +72,9 @@ void Model::connect(ops::Communicator& communicator) {
 const TensorGroup& Model::group() const {
   return plan_->group;
 }
+bool Model::divides_channels() const {
+  return plan_->is_distributed();
+}
 Range Model::own_channels() const {
   return plan_->own_channels;
 }

@@ -142,6 +142,8 @@ class Model {
   const InputSpec& input() const { return input_; }
   /// The tensor axis, and what this rank works on.
   const TensorGroup& group() const;
+  /// Whether other ranks work on other channels and targets.
+  bool divides_channels() const;
   Range own_channels() const;
   const std::vector<std::int64_t>& own_targets() const;
   /// The input as this rank sees it: own channels, own targets.

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <optional>
 #include <span>
 
 #include <fmt/format.h>
 
 #include "model/metrics.h"
+#include "model/parallel/gradients.h"
 #include "ops/base/error.h"
 #include "ops/base/parallel.h"
 #include "pipeline/engine/ingest.h"
@@ -23,13 +25,28 @@ model::StepInput input_of(const Batch& batch, std::int64_t begin, std::int64_t e
                           std::uint64_t key_bits) {
   model::StepInput input;
   input.x_bchw = batch.x_bchw.slice(0, begin, end);
-  if (batch.target_bvhw.numel() > 0) input.target_bvhw = batch.target_bvhw.slice(0, begin, end);
+  if (batch.target_bvhw.defined()) input.target_bvhw = batch.target_bvhw.slice(0, begin, end);
   for (std::int64_t b = begin; b < end; ++b) {
     const auto i = static_cast<std::size_t>(b);
     input.lead_hours.push_back(batch.lead_hours[i]);
     input.sample_keys.push_back(batch.requests[i].position | key_bits);
   }
   return input;
+}
+
+// A number that tells batches of different samples, or different pieces of them, apart.
+std::uint32_t mark_of(const Batch& batch) {
+  std::uint64_t mark = 0;
+  const auto mix = [&](std::int64_t value) {
+    mark = (mark ^ static_cast<std::uint64_t>(value)) * 0x9E3779B97F4A7C15U;
+    mark ^= mark >> 32U;
+  };
+  for (std::size_t b = 0; b < batch.requests.size(); ++b) {
+    const io::Window& window = batch.provenance[b].window;
+    mix(static_cast<std::int64_t>(batch.requests[b].position));
+    for (const std::int64_t value : {window.y, window.x, window.height, window.width}) mix(value);
+  }
+  return static_cast<std::uint32_t>(mark >> 32U);
 }
 
 void scale(std::span<float> values, float factor) {
@@ -57,6 +74,8 @@ Trainer::Trainer(const TrainingPlan& plan, std::shared_ptr<const model::Model> m
 }
 
 std::unique_ptr<model::Step> Trainer::begin(const Batch& batch) {
+  communicator_.enter(ops::Phase::forward);
+  samples_mark_ = mark_of(batch);
   arena_.reset();
   parameters_.zero_gradients();
   auto step = std::make_unique<model::Step>(input_of(batch, 0, batch.x_bchw.dim(0), 0), arena_,
@@ -70,27 +89,25 @@ StepReport Trainer::finish(model::Step& step, bool wants_stop) {
   report.lr = schedule_.at(steps_);
   report.step = ++steps_;
   step.loss_scale = 1;
+  communicator_.enter(ops::Phase::backward);
   const auto& layers = model_->layers();
   for (std::size_t i = layers.size(); i-- > 0;) {
     const trace::Span span("backward", options_.layer_nodes[i]);
     layers[i]->backward(step, parameters_);
   }
-  const std::span<float> gradients(parameters_.flat_gradients().data<float>(),
-                                   static_cast<std::size_t>(model_->table().flat_size()));
-  // The loss travels with the wish to stop, so that all ranks end after the same step.
-  std::array<double, 2> shared{step.loss, wants_stop ? 1.0 : 0.0};
-  if (options_.data_ranks > 1) {
+  {
     const trace::Span span("communication", "reduce gradients");
-    const ops::Pending gradient_sum = communicator_.all_reduce_sum(ops::MeshAxis::data, gradients);
-    const ops::Pending loss_sum =
-        communicator_.all_reduce_sum(ops::MeshAxis::data, std::span<double>(shared));
-    gradient_sum.wait();
-    loss_sum.wait();
-    scale(gradients, 1.0F / static_cast<float>(options_.data_ranks));
+    model::reduce_partial_gradients(parameters_, model_->group());
+    if (options_.data_ranks > 1) {
+      const std::span<float> gradients(parameters_.flat_gradients().data<float>(),
+                                       static_cast<std::size_t>(model_->table().flat_size()));
+      communicator_.all_reduce_sum(ops::MeshAxis::data, gradients).wait();
+      scale(gradients, 1.0F / static_cast<float>(options_.data_ranks));
+    }
   }
-  report.loss = shared[0] / options_.data_ranks;
-  stop_agreed_ = shared[1] > 0;
-  report.grad_norm = model::gradient_norm(parameters_);
+  communicator_.enter(ops::Phase::optimizer);
+  share(report, step.loss, wants_stop);
+  report.grad_norm = model::gradient_norm(parameters_, model_->group());
   if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) {
     throw RuntimeError(
         fmt::format("diverged at step {}: loss {}, gradient norm {}; try a smaller "
@@ -102,7 +119,27 @@ StepReport Trainer::finish(model::Step& step, bool wants_stop) {
                           : 1.0;
   const trace::Span span("optimizer", plan_.node);
   optimizer_.step(parameters_, report.lr, clip);
+  communicator_.enter(ops::Phase::setup);
   return report;
+}
+
+void Trainer::share(StepReport& report, double loss, bool wants_stop) {
+  const model::TensorGroup& group = model_->group();
+  // The ranks of a tensor group know the same loss: one of them speaks for all. Their marks must
+  // be the same, and then add up to zero with these weights.
+  const double weight = group.rank() == 0 ? group.size() - 1 : -1;
+  std::array<double, 3> shared{group.rank() == 0 ? loss : 0.0, wants_stop ? 1.0 : 0.0,
+                               group.is_alone() ? 0.0 : weight * samples_mark_};
+  communicator_.all_reduce_sum(ops::MeshAxis::world, std::span<double>(shared)).wait();
+  report.loss = shared[0] / options_.data_ranks;
+  stop_agreed_ = shared[1] > 0;
+  if (shared[2] == 0) return;
+  throw DataError(
+      fmt::format("step {}: the ranks of the tensor axis hold different samples. Either an image "
+                  "was skipped on some of them alone, because a part of its channels is damaged, "
+                  "or channels that miss different pixels made 'crop' choose different places: "
+                  "set its max_missing to 1",
+                  report.step));
 }
 
 void Trainer::keep_evaluation_batch(std::vector<Sample> samples) {
@@ -128,7 +165,11 @@ std::vector<std::string> Trainer::evaluation_columns() const {
 EvaluationReport Trainer::evaluate() {
   const trace::Span span("evaluate", plan_.node);
   const std::vector<std::string> variables = model_->forecast_variables();
-  model::ForecastMetrics metrics(model_->input(), variables, standard_deviations(variables));
+  const std::vector<std::string> own_variables = model_->own_forecast_variables();
+  std::optional<model::ForecastMetrics> metrics;
+  if (!own_variables.empty()) {
+    metrics.emplace(model_->own_input(), own_variables, standard_deviations(own_variables));
+  }
   const std::int64_t count = evaluation_.x_bchw.dim(0);
   double loss_sum = 0;
   for (std::int64_t begin = 0; begin < count; begin += options_.rank_batch_size) {
@@ -138,18 +179,25 @@ EvaluationReport Trainer::evaluate() {
     model_->begin(step, options_.seed);
     model_->forward(step);
     loss_sum += step.loss * static_cast<double>(end - begin);
-    if (!variables.empty()) metrics.add(step);
+    if (metrics) metrics->add(step);
   }
-  // Sums over samples in the order of the columns, then the number of samples.
-  std::vector<double> sums{loss_sum};
-  for (const model::ForecastScore& score : metrics.scores()) {
-    sums.push_back(score.rmse * static_cast<double>(score.samples));
-    sums.push_back(score.persistence * static_cast<double>(score.samples));
+  // Sums over samples in the order of the columns, then the number of samples. What several ranks
+  // of the tensor axis know, the first of them tells.
+  std::vector<double> sums(2 + 2 * variables.size());
+  const bool is_first = model_->group().rank() == 0;
+  if (is_first) {
+    sums.front() = loss_sum;
+    sums.back() = static_cast<double>(count);
   }
-  sums.push_back(static_cast<double>(count));
-  if (options_.data_ranks > 1) {
-    communicator_.all_reduce_sum(ops::MeshAxis::data, std::span<double>(sums)).wait();
+  if (metrics && (is_first || model_->divides_channels())) {
+    for (const model::ForecastScore& score : metrics->scores()) {
+      const auto v = static_cast<std::size_t>(
+          std::find(variables.begin(), variables.end(), score.variable) - variables.begin());
+      sums[1 + 2 * v] = score.rmse * static_cast<double>(score.samples);
+      sums[2 + 2 * v] = score.persistence * static_cast<double>(score.samples);
+    }
   }
+  communicator_.all_reduce_sum(ops::MeshAxis::world, std::span<double>(sums)).wait();
   const std::vector<std::string> columns = evaluation_columns();
   EvaluationReport report;
   for (std::size_t i = 0; i < columns.size(); ++i) {

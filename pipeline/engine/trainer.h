@@ -40,6 +40,8 @@ class Trainer {
   /// A step over `batch`, ready for the first layer. The step before must be finished.
   std::unique_ptr<model::Step> begin(const Batch& batch);
   /// Everything after the forward pass. `wants_stop` of any rank stops all: see stop_agreed().
+  /// Throws DataError if ranks that share a model had different samples, RuntimeError if the loss
+  /// or the gradients are not finite.
   StepReport finish(model::Step& step, bool wants_stop);
   bool stop_agreed() const { return stop_agreed_; }
   bool done() const { return steps_ >= plan_.steps || stop_agreed_; }
@@ -56,6 +58,8 @@ class Trainer {
   std::int64_t steps() const { return steps_; }
 
  private:
+  /// Agree with all ranks on the loss and on whether to stop, before the update.
+  void share(StepReport& report, double loss, bool wants_stop);
   std::vector<double> standard_deviations(const std::vector<std::string>& variables) const;
 
   TrainingPlan plan_;
@@ -67,6 +71,7 @@ class Trainer {
   model::CosineSchedule schedule_;
   StepArena arena_;
   Batch evaluation_;
+  std::uint32_t samples_mark_ = 0;  // of the step's samples
   std::int64_t steps_ = 0;
   bool stop_agreed_ = false;
 };

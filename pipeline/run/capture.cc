@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "model/model.h"
+#include "model/parallel/assemble.h"
 #include "ops/base/error.h"
 #include "pipeline/graph/suggest.h"
 
@@ -34,8 +35,12 @@ Capture::Capture(CaptureOptions options, const Plan& plan)
   }
 }
 
-void Capture::add(const std::string& name, const Tensor& tensor) {
-  if (tensor.numel() > 0) tensors_.push_back({name, tensor.clone()});
+void Capture::add(const std::string& name, const Tensor& tensor, std::int64_t extent,
+                  const model::Split& split) {
+  if (!tensor.defined()) return;
+  const model::TensorGroup& group = plan_.model()->group();
+  Tensor whole = model::assemble(tensor, extent, split, group);
+  if (group.rank() == 0) tensors_.push_back({name, std::move(whole)});
 }
 
 void Capture::after_forward(const StepMessage& message, const model::Parameters& parameters) {
@@ -43,27 +48,41 @@ void Capture::after_forward(const StepMessage& message, const model::Parameters&
   for (const std::string& name : options_.nodes) {
     const PlannedNode& node = plan_.nodes()[static_cast<std::size_t>(plan_.find(name))];
     if (node.batch != nullptr) {
-      add(name + ".x_bchw", message.batch->x_bchw);
-      add(name + ".target_bvhw", message.batch->target_bvhw);
+      const bool is_divided = node.info.division.distributed && node.info.division.tensor_ranks > 1;
+      const auto part = [&](const Tensor& tensor, const std::vector<std::int64_t>& own,
+                            std::size_t all, const char* suffix) {
+        add(name + suffix, tensor, static_cast<std::int64_t>(all),
+            is_divided ? model::Split{.axis = 1, .own = model::ranges_of(own)} : model::Split{});
+      };
+      part(message.batch->x_bchw, node.info.own_channels, node.info.channels.size(), ".x_bchw");
+      part(message.batch->target_bvhw, node.info.own_targets, node.info.targets.size(),
+           ".target_bvhw");
       continue;
     }
     const model::Layer& layer = *plan_.model()->layers()[static_cast<std::size_t>(node.layer)];
-    for (const auto& [output, tensor] : layer.outputs(*message.step)) {
-      add(fmt::format("{}.{}", name, output), tensor);
+    for (const model::Output& output : layer.outputs(*message.step)) {
+      add(fmt::format("{}.{}", name, output.name), output.tensor, output.extent, output.split);
     }
   }
   const auto& specs = parameters.table().specs();
-  for (std::size_t i = 0; i < specs.size(); ++i) {
-    add("parameters." + specs[i].name, parameters.value_tensor(static_cast<int>(i)));
+  for (model::ParameterId id = 0; id < std::ssize(specs); ++id) {
+    add_parameter("parameters.", parameters.table().spec(id), parameters.value_tensor(id));
   }
+}
+
+void Capture::add_parameter(const char* prefix, const model::ParameterSpec& spec,
+                            const Tensor& part) {
+  const std::int64_t extent = spec.split.active() ? spec.shape[spec.split.axis] : 0;
+  add(prefix + spec.name, part, extent, spec.split);
 }
 
 void Capture::after_backward(const model::Parameters& parameters, const std::string& run_folder,
                              int rank) {
   const auto& specs = parameters.table().specs();
-  for (std::size_t i = 0; options_.gradients && i < specs.size(); ++i) {
-    add("gradients." + specs[i].name, parameters.gradient_tensor(static_cast<int>(i)));
+  for (model::ParameterId id = 0; options_.gradients && id < std::ssize(specs); ++id) {
+    add_parameter("gradients.", parameters.table().spec(id), parameters.gradient_tensor(id));
   }
+  if (plan_.model()->group().rank() > 0) return;
   std::filesystem::create_directories(run_folder + "/capture");
   io::write_safetensors(fmt::format("{}/capture/step-{}{}.safetensors", run_folder, options_.step,
                                     rank > 0 ? fmt::format(".rank{}", rank) : ""),

@@ -18,7 +18,9 @@ struct CaptureOptions {
 };
 
 /// Collects the tensors on the edges that leave the chosen nodes, the parameters the step began
-/// with and their gradients, and writes capture/step-K.safetensors (with .rankR for other ranks).
+/// with and their gradients, and writes capture/step-K.safetensors (with .rankR for ranks that have
+/// other samples). What is divided over the tensor axis is put together first: names and shapes
+/// are those of an undivided run, and all ranks of the axis must take part.
 class Capture {
  public:
   /// Throws ConfigError for a node that is not in the graph, or is neither a batch nor a model
@@ -32,7 +34,9 @@ class Capture {
   void after_backward(const model::Parameters& parameters, const std::string& run_folder, int rank);
 
  private:
-  void add(const std::string& name, const Tensor& tensor);
+  void add(const std::string& name, const Tensor& tensor, std::int64_t extent,
+           const model::Split& split);
+  void add_parameter(const char* prefix, const model::ParameterSpec& spec, const Tensor& part);
 
   CaptureOptions options_;
   const Plan& plan_;

@@ -34,22 +34,23 @@ namespace {
 ops::MeshShape mesh_of(const GraphDefinition& graph) {
   const auto extent = [&](const char* axis) { return static_cast<int>(graph.mesh.integer(axis)); };
   const ops::MeshShape mesh{extent("data"), extent("shard"), extent("tensor")};
-  for (const char* axis : {"shard", "tensor"}) {
-    if (extent(axis) != 1) {
-      throw ConfigError(
-          fmt::format("{}: mesh.{} is {}; only the data axis can be split in this "
-                      "version, so it must be 1",
-                      graph.mesh.mark(axis).text(), axis, extent(axis)));
-    }
+  if (mesh.shard != 1) {
+    throw ConfigError(
+        fmt::format("{}: mesh.shard is {}; the data and tensor axes alone can be split in this "
+                    "version, so it must be 1",
+                    graph.mesh.mark("shard").text(), mesh.shard));
   }
   return mesh;
 }
 
-PlanOptions plan_options(const GraphDefinition& graph, int data_ranks, int data_rank) {
+PlanOptions plan_options(const GraphDefinition& graph, const ops::MeshShape& mesh,
+                         const ops::MeshCoordinates& place) {
   PlanOptions options;
   options.seed = graph.seed();
-  options.data_ranks = data_ranks;
-  options.data_rank = data_rank;
+  options.data_ranks = mesh.data;
+  options.data_rank = place.data;
+  options.tensor_ranks = mesh.tensor;
+  options.tensor_rank = place.tensor;
   options.compute_threads = default_compute_threads();
   return options;
 }
@@ -146,7 +147,8 @@ class Run {
     const ops::MeshShape mesh = mesh_of(*graph_);
     communicator_.split(mesh);
     plan_.emplace(*graph_, registry_,
-                  plan_options(*graph_, mesh.data, communicator_.rank(ops::MeshAxis::data)));
+                  plan_options(*graph_, mesh, mesh.coordinates(communicator_.rank())));
+    if (plan_->model() != nullptr) plan_->model()->connect(communicator_);
     const Capture refuses_what_cannot_be_captured(options_.capture, *plan_);
   }
 
@@ -313,7 +315,9 @@ void validate_graph(const ValidateOptions& options, const Registry& registry) {
   const GraphDefinition graph = load_graph(options.graph, options.sets, registry);
   const ops::MeshShape mesh = mesh_of(graph);
   print_warnings(graph);
-  const Plan plan(graph, registry, plan_options(graph, mesh.data, 0));
+  // Where division leaves a remainder, the last rank has more.
+  const Plan plan(graph, registry,
+                  plan_options(graph, mesh, mesh.coordinates(mesh.size() - 1)));
   fmt::print("{}", options.json ? plan_json(graph, plan) : plan_text(graph, plan));
 }
 

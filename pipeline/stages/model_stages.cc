@@ -75,7 +75,12 @@ class Tokenize : public ModelStage {
     if (input.grid != nullptr) spec.latitudes = input.grid->latitudes;
     StreamInfo info = input;
     info.kind = StreamKind::steps;
-    info.model = std::make_shared<model::Model>(std::move(spec));
+    const ChannelDivision& division = input.division;
+    info.model = std::make_shared<model::Model>(
+        std::move(spec), model::Division{.ranks = division.tensor_ranks,
+                                         .rank = division.tensor_rank,
+                                         .distributed = division.distributed,
+                                         .partitions = division.partitions});
     info.model->add_tokenizer(options_);
     return info;
   }
@@ -98,21 +103,70 @@ StageDeclaration aggregate_declaration() {
       param::integer("heads", "Heads of the cross-attention; they must divide the dim.")
           .at_least(1)
           .or_else(4),
+      param::choice("channels", {"distributed", "replicated"},
+                    "Whether each rank of the tensor axis reads and tokenizes channels of its own, "
+                    "or all ranks all of them (tensor parallelism alone).")
+          .or_else("distributed"),
+      param::choice("hierarchy", {"none", "dchag"},
+                    "Merge all channels at once, or each partition of them into a token of its own "
+                    "and then those (D-CHAG), which sends one token a rank.")
+          .or_else("none"),
+      param::integer("partitions",
+                     "Partitions of the channels under hierarchy: dchag, a property of the model: "
+                     "with the same number, the model is the same function on any number of "
+                     "ranks. If left out, one for each rank of the tensor axis.")
+          .at_least(1),
+      param::integer("tree",
+                     "Groups that the channels of a partition are merged in before their tokens "
+                     "are; 0: all at once.")
+          .at_least(0)
+          .or_else(0),
+      param::boolean("share", "Whether the groups of a tree share their weights.").or_else(true),
+      param::boolean("fused",
+                     "Compute from the patches with folded weights, never forming tokens: the same "
+                     "function with a fraction of the memory and arithmetic. false: the published "
+                     "form, for comparison.")
+          .or_else(true),
   };
   return d;
 }
 
-std::unique_ptr<Stage> make_aggregate(const StageContext& context) {
-  model::AggregationOptions options;
-  options.kind = context.parameters.string("kind") == "linear"
-                     ? model::AggregationKind::linear
-                     : model::AggregationKind::cross_attention;
-  options.heads = context.parameters.integer("heads");
-  return std::make_unique<LayerStage<model::AggregationOptions>>(
-      context, options, [](model::Model& m, const StreamInfo&, model::AggregationOptions o) {
-        m.add_aggregation(o);
-      });
-}
+class Aggregate : public ModelStage {
+ public:
+  explicit Aggregate(const StageContext& context)
+      : ModelStage(context),
+        is_distributed_(context.parameters.string("channels") == "distributed") {
+    const ParameterValues& p = context.parameters;
+    options_.kind = p.string("kind") == "linear" ? model::AggregationKind::linear
+                                                 : model::AggregationKind::cross_attention;
+    options_.heads = p.integer("heads");
+    options_.hierarchy =
+        p.string("hierarchy") == "dchag" ? model::Hierarchy::dchag : model::Hierarchy::none;
+    options_.tree = p.integer("tree");
+    options_.share = p.boolean("share");
+    options_.fused = p.boolean("fused");
+    if (!p.has("partitions")) return;
+    if (options_.hierarchy == model::Hierarchy::none) {
+      throw ConfigError("partitions: are of hierarchy: dchag");
+    }
+    partitions_ = p.integer("partitions");
+  }
+
+  void divide(ChannelDivision& division) const override {
+    division.distributed = is_distributed_;
+    division.partitions = partitions_;
+  }
+
+  StreamInfo prepare(const StreamInfo& input) override {
+    model_of(input).add_aggregation(options_);
+    return input;
+  }
+
+ private:
+  bool is_distributed_;
+  std::int64_t partitions_ = 0;
+  model::AggregationOptions options_;
+};
 
 // --- model.encoder -------------------------------------------------------------------------------
 
@@ -128,6 +182,10 @@ StageDeclaration encoder_declaration() {
           .or_else(4.0),
       param::boolean("lead_time",
                      "Add an embedding of the lead time; if left out, where the data has targets."),
+      param::boolean("sequence_parallel",
+                     "Divide the tokens, too, over the ranks of the tensor axis where a block works "
+                     "on each alone (norms, sums): less memory, as much traffic.")
+          .or_else(false),
   };
   return d;
 }
@@ -142,6 +200,7 @@ std::unique_ptr<Stage> make_encoder(const StageContext& context) {
   options.encoder.depth = p.integer("depth");
   options.encoder.heads = p.integer("heads");
   options.encoder.mlp_ratio = p.number("mlp_ratio");
+  options.encoder.sequence_parallel = p.boolean("sequence_parallel");
   options.lead_time_given = p.has("lead_time");
   if (options.lead_time_given) options.encoder.lead_time = p.boolean("lead_time");
   return std::make_unique<LayerStage<Options>>(
@@ -233,7 +292,8 @@ std::unique_ptr<Stage> make_forecast_head(const StageContext& context) {
 void register_model_stages(Registry& registry) {
   registry.add(tokenize_declaration(),
                [](const StageContext& context) { return std::make_unique<Tokenize>(context); });
-  registry.add(aggregate_declaration(), make_aggregate);
+  registry.add(aggregate_declaration(),
+               [](const StageContext& context) { return std::make_unique<Aggregate>(context); });
   registry.add(encoder_declaration(), make_encoder);
   registry.add(mae_head_declaration(), make_mae_head);
   registry.add(forecast_head_declaration(), make_forecast_head);

@@ -93,7 +93,9 @@ TEST(ModelBackward, AccumulatesAndScales) {
 TEST(TransformerGradient, OfTheInput) {
   ParameterTable table;
   const std::int64_t batch = 2, tokens = 5, dim = 12;
-  const Transformer transformer(table, "", {.dim = dim, .depth = 2, .heads = 3, .mlp_ratio = 1.5});
+  const TensorGroup alone;
+  const Transformer transformer(table, "", {.dim = dim, .depth = 2, .heads = 3, .mlp_ratio = 1.5},
+                                alone);
   Parameters parameters(table);
   test::fill_parameters(parameters);
   Tensor x = test::normal_tensor({batch, tokens, dim}, "x");
