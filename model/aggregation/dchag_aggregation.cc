@@ -1,7 +1,6 @@
 #include "model/aggregation/dchag_aggregation.h"
 
 #include <algorithm>
-#include <utility>
 
 #include <fmt/format.h>
 
@@ -29,16 +28,16 @@ DchagAggregation::DchagAggregation(ParameterTable& table, const ModelPlan& plan,
   const std::int64_t count = plan.division.num_partitions();
   const std::int64_t smallest = plan.all_channels() / count;
   if (options.tree > smallest) {
-    throw ConfigError(fmt::format(
-        "aggregation: tree {} makes {} groups of the {} channels of a partition", options.tree,
-        options.tree, smallest));
+    throw ConfigError(
+        fmt::format("aggregation: tree {} makes {} groups of the {} channels of a partition",
+                    options.tree, options.tree, smallest));
   }
   for (std::int64_t p = 0; p < count; ++p) {
     partitions_.push_back(make_partition(table, options, p));
   }
   final_ = make_channel_cross_attention(
-      table, plan,
-      {.query_name = "var_query", .prefix = "var_agg", .sharing = Sharing::heads}, options.heads);
+      table, plan, {.query_name = "var_query", .prefix = "var_agg", .sharing = Sharing::heads},
+      options.heads);
 }
 
 DchagAggregation::Partition DchagAggregation::make_partition(ParameterTable& table,
@@ -110,8 +109,7 @@ void DchagAggregation::merge(Step& step, float* x_rd) const {
     float* scratch = step.arena.floats(positions * width);
     plan_.group.all_gather_columns(tokens_rpd, own_rpd, positions, gather_counts(), scratch);
   }
-  state.final_use =
-      final_->forward_tokens(step, x_rd, tokens_rpd, positions, num_partitions());
+  state.final_use = final_->forward_tokens(step, x_rd, tokens_rpd, positions, num_partitions());
 }
 
 void DchagAggregation::merge_partition(Step& step, State& state, const Partition& partition,
@@ -197,37 +195,38 @@ LayerMemory DchagAggregation::merge_memory(std::int64_t rows) const {
   const std::int64_t dim = plan_.dim;
   const std::int64_t token = arena_bytes(rows * dim);
   const std::int64_t tokens = arena_bytes(rows * num_partitions() * dim);
-  const bool gathers = !plan_.group.is_alone();
-  LayerMemory memory = final_->tokens_memory(rows, num_partitions());
-  memory.saved += token + tokens;
-  if (gathers) memory.saved += arena_bytes(rows * own_partitions_.size() * dim);
-  std::int64_t forward_scratch = gathers ? tokens : 0, partition_scratch = 0;
-  const auto use = [&](const LayerMemory& one) {
+  LayerMemory memory;
+  memory.saved = token + tokens;
+  if (!plan_.group.is_alone()) memory.saved += arena_bytes(rows * own_partitions_.size() * dim);
+  std::int64_t forward_peak = 0, backward_scratch = 0;
+  const auto use = [&](const LayerMemory& one, std::int64_t held_in_backward) {
     memory.saved += one.saved;
-    forward_scratch = std::max(forward_scratch, one.forward_scratch);
-    partition_scratch = std::max(partition_scratch, one.backward_scratch);
+    forward_peak = std::max(forward_peak, memory.saved + one.forward_scratch);
+    backward_scratch = std::max(backward_scratch, held_in_backward + one.backward_scratch);
   };
   for (std::int64_t i = 0; i < own_partitions_.size(); ++i) {
     const Partition& partition = own(i);
     const auto groups = static_cast<std::int64_t>(partition.groups.size());
     const std::int64_t leaves = partition.root ? arena_bytes(rows * groups * dim) : 0;
     memory.saved += leaves;
-    std::int64_t before = std::exchange(partition_scratch, 0);
     for (std::size_t g = 0; g < partition.groups.size(); ++g) {
       const std::int64_t channels = partition.groups[g].size();
       const ChannelReducer& leaf = *partition.leaves[g];
-      use(is_fused_ ? leaf.patches_memory(rows, channels) : leaf.tokens_memory(rows, channels));
-      if (is_fused_) continue;
+      if (is_fused_) {
+        use(leaf.patches_memory(rows, channels), leaves);
+        continue;
+      }
       const std::int64_t leaf_tokens = arena_bytes(rows * channels * dim);
       memory.saved += leaf_tokens;
       memory.passed_back += leaf_tokens;
+      use(leaf.tokens_memory(rows, channels), leaves);
     }
-    if (partition.root) use(partition.root->tokens_memory(rows, groups));
-    partition_scratch = std::max(before, partition_scratch + leaves);
+    if (partition.root) use(partition.root->tokens_memory(rows, groups), leaves);
   }
-  memory.backward_scratch =
-      token + tokens + std::max(memory.backward_scratch, partition_scratch);
-  memory.forward_scratch = forward_scratch;
+  if (!plan_.group.is_alone()) forward_peak = std::max(forward_peak, memory.saved + tokens);
+  use(final_->tokens_memory(rows, num_partitions()), 0);
+  memory.forward_scratch = forward_peak - memory.saved;
+  memory.backward_scratch = token + tokens + backward_scratch;
   return memory;
 }
 
@@ -242,7 +241,8 @@ std::int64_t DchagAggregation::flops(std::int64_t batch) const {
       total += is_fused_ ? leaf.patches_flops(rows, channels) : leaf.tokens_flops(rows, channels);
     }
     if (partition.root) {
-      total += partition.root->tokens_flops(rows, static_cast<std::int64_t>(partition.groups.size()));
+      total +=
+          partition.root->tokens_flops(rows, static_cast<std::int64_t>(partition.groups.size()));
     }
   }
   return total;

@@ -37,6 +37,13 @@ INSTANTIATE_TEST_SUITE_P(
     Models, StepMemory,
     testing::Values(
         SmallModelOptions{}, SmallModelOptions{.depth = 0, .batch = 1, .dim = 4},
+        SmallModelOptions{.fused = false}, SmallModelOptions{.partitions = 2},
+        SmallModelOptions{.batch = 3, .fused = false, .partitions = 2},
+        SmallModelOptions{.partitions = 1, .tree = 2},
+        SmallModelOptions{.fused = false, .partitions = 1, .tree = 3, .share = false},
+        SmallModelOptions{.aggregation = AggregationKind::linear, .fused = false},
+        SmallModelOptions{
+            .aggregation = AggregationKind::linear, .fused = false, .partitions = 1, .tree = 2},
         SmallModelOptions{.depth = 3, .batch = 3, .dim = 20},
         SmallModelOptions{.aggregation = AggregationKind::linear, .batch = 3, .dim = 12},
         SmallModelOptions{.head = Head::forecast, .lead_time = true, .batch = 3, .dim = 20},
@@ -50,7 +57,7 @@ INSTANTIATE_TEST_SUITE_P(
 // Operations of the matrix products of a training step, layer by layer.
 TEST(StepFlops, AreThoseOfTheMatrixProducts) {
   const auto model = test::small_model(
-      {.head = Head::forecast, .aggregation = AggregationKind::linear, .depth = 0});
+      {.head = Head::forecast, .aggregation = AggregationKind::linear, .depth = 0, .fused = false});
   const std::int64_t batch = 3;
   Parameters parameters(model->table());
   StepArena arena;

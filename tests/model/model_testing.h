@@ -49,6 +49,10 @@ struct SmallModelOptions {
   bool residual = false;
   std::int64_t batch = 2;
   std::int64_t dim = 16;
+  bool fused = true;
+  std::int64_t partitions = 0;  // of D-CHAG; 0: all channels at once
+  std::int64_t tree = 0;
+  bool share = true;
 };
 
 /// Three channels of 8 x 12 pixels, patches of 4 x 4: six tokens, odd sizes where they are allowed.
@@ -58,9 +62,16 @@ inline std::unique_ptr<model::Model> small_model(const SmallModelOptions& option
                        .height = 8,
                        .width = 12,
                        .targets = {"u10", "tp", "t2m"},
-                       .latitudes = {-78.75, -56.25, -33.75, -11.25, 11.25, 33.75, 56.25, 78.75}});
+                       .latitudes = {-78.75, -56.25, -33.75, -11.25, 11.25, 33.75, 56.25, 78.75}},
+      model::Division{.partitions = options.partitions});
   made->add_tokenizer({.patch = 4, .dim = options.dim});
-  made->add_aggregation({.kind = options.aggregation, .heads = 2});
+  made->add_aggregation(
+      {.kind = options.aggregation,
+       .heads = 2,
+       .hierarchy = options.partitions > 0 ? model::Hierarchy::dchag : model::Hierarchy::none,
+       .tree = options.tree,
+       .share = options.share,
+       .fused = options.fused});
   made->add_encoder(
       {.depth = options.depth, .heads = 2, .mlp_ratio = 2, .lead_time = options.lead_time});
   if (options.head == Head::mae) {

@@ -39,7 +39,7 @@ inline void check_gradient(const std::string& name, std::span<float> values,
     const double minus = loss();
     values[i] = saved;
     const double numeric = (plus - minus) / (plus_x - minus_x);
-    EXPECT_NEAR(gradient[i], numeric, check.tolerance * std::max(largest, 1e-6))
+    EXPECT_NEAR(gradient[i], numeric, check.tolerance * std::max(largest, 1e-5))
         << name << "[" << i << "] analytic " << gradient[i] << " numeric " << numeric;
   }
 }
