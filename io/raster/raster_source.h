@@ -48,8 +48,9 @@ struct RasterOptions {
 /// Open rasters for reading. All headers are read, in parallel, so that mistakes show now and
 /// extents are exact; pixels are read and decoded only when asked for, and only of the selected
 /// bands and the window. Provenance::geo refers to the pixels of the file and is known after a
-/// read() of some channel. Throws ConfigError for an unknown channel and options that select nothing, DataError for
-/// a file that cannot be opened or lacks a channel or a label, or does not contain the window.
+/// read() of some channel. Throws ConfigError for an unknown channel and options that select
+/// nothing, DataError for a file that cannot be opened or lacks a channel or a label, or does not
+/// contain the window.
 std::unique_ptr<ImageSource> open_raster(const RasterOptions& options);
 
 /// Describe a raster for people; nullopt if no GDAL driver knows its format.
