@@ -19,14 +19,18 @@ void Division::check(std::int64_t channels) const {
   if (!distributed) return;
   if (num_partitions() < ranks) {
     throw ConfigError(
-        fmt::format("{} partitions for {} ranks on the tensor axis: each needs one; "
-                    "raise partitions or lower mesh.tensor",
-                    num_partitions(), ranks));
+        fmt::format("{} partitions of the channels are fewer than the {} tensor ranks; lower "
+                    "mesh.tensor to {} or raise partitions to {}",
+                    partitions, ranks, partitions, ranks));
   }
-  if (channels < num_partitions()) {
+  if (num_partitions() > channels) {
     throw ConfigError(
-        fmt::format("{} channels cannot be divided into {} partitions; lower {}", channels,
-                    num_partitions(), partitions > 0 ? "partitions" : "mesh.tensor"));
+        partitions > 0
+            ? fmt::format("{} channels cannot be cut into {} partitions for {} tensor ranks; lower "
+                          "partitions, and mesh.tensor if it is more than {}",
+                          channels, partitions, ranks, channels)
+            : fmt::format("{} channels cannot be divided over {} tensor ranks; lower mesh.tensor",
+                          channels, ranks));
   }
 }
 
@@ -35,8 +39,8 @@ std::vector<std::int64_t> own_targets(const std::vector<std::string>& targets,
                                       const Division& division) {
   const auto num_channels = static_cast<std::int64_t>(channels.size());
   const auto channel_of = [&](std::int64_t target) {
-    const auto found = std::find(channels.begin(), channels.end(),
-                                 targets[static_cast<std::size_t>(target)]);
+    const auto found =
+        std::find(channels.begin(), channels.end(), targets[static_cast<std::size_t>(target)]);
     return found == channels.end() ? std::int64_t{-1} : found - channels.begin();
   };
   std::vector<std::int64_t> own, others;
@@ -49,9 +53,7 @@ std::vector<std::int64_t> own_targets(const std::vector<std::string>& targets,
       own.push_back(t);
     }
   }
-  const auto count = static_cast<std::int64_t>(others.size());
-  const Range dealt = division.distributed ? balanced_part(count, division.rank, division.ranks)
-                                           : Range{0, count};
+  const Range dealt = division.own_share(std::ssize(others));
   own.insert(own.end(), others.begin() + dealt.begin, others.begin() + dealt.end);
   std::sort(own.begin(), own.end());
   return own;

@@ -22,7 +22,9 @@ struct Division {
 
   std::int64_t num_partitions() const { return partitions > 0 ? partitions : ranks; }
   /// Partitions of a rank.
-  Range own_partitions(int of_rank) const { return balanced_part(num_partitions(), of_rank, ranks); }
+  Range own_partitions(int of_rank) const {
+    return balanced_part(num_partitions(), of_rank, ranks);
+  }
   Range own_partitions() const { return own_partitions(rank); }
   /// Channels of a partition.
   Range partition_channels(std::int64_t partition, std::int64_t channels) const {
@@ -31,8 +33,13 @@ struct Division {
   /// Channels of a rank: those of its partitions, or all.
   Range own_channels(std::int64_t channels, int of_rank) const;
   Range own_channels(std::int64_t channels) const { return own_channels(channels, rank); }
+  /// This rank's share of things that belong to no partition; all if the channels are not
+  /// distributed.
+  Range own_share(std::int64_t count) const {
+    return distributed ? balanced_part(count, rank, ranks) : Range{0, count};
+  }
 
-  /// Throw ConfigError unless there are as many partitions as ranks, and channels as partitions.
+  /// Throw ConfigError if there are fewer partitions than ranks, or channels than partitions.
   void check(std::int64_t channels) const;
 };
 

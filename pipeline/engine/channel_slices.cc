@@ -19,21 +19,22 @@ Names without(const Names& names, const Names& taken) {
   return rest;
 }
 
-void append(Names& to, const Names& from, IndexRange range) {
-  to.insert(to.end(), from.begin() + range.first, from.begin() + range.second);
+void append(Names& to, const Names& from, model::Range range) {
+  to.insert(to.end(), from.begin() + range.begin, from.begin() + range.end);
 }
 
 }  // namespace
 
 ChannelNames own_names(const std::vector<const StreamInfo*>& ends) {
-  const ChannelDivision& division = ends.front()->division;
+  const model::Division& division = ends.front()->division;
   ChannelNames own;
   Names channels, targets;  // of all ends so far
   for (const StreamInfo* end : ends) {
     const Names more = without(end->channel_names(), channels);
+    if (end == ends.front()) division.check(std::ssize(more));
     append(own.channels, more,
-           end == ends.front() ? own_channels(std::ssize(more), division)
-                               : own_share(std::ssize(more), division));
+           end == ends.front() ? division.own_channels(std::ssize(more))
+                               : division.own_share(std::ssize(more)));
     append(channels, more, {0, std::ssize(more)});
     const Names more_targets = without(end->target_names(), targets);
     append(targets, more_targets, {0, std::ssize(more_targets)});
@@ -42,7 +43,7 @@ ChannelNames own_names(const std::vector<const StreamInfo*>& ends) {
     if (has(own.channels, target)) own.targets.push_back(target);
   }
   const Names rest = without(targets, channels);
-  append(own.targets, rest, own_share(std::ssize(rest), division));
+  append(own.targets, rest, division.own_share(std::ssize(rest)));
   return own;
 }
 

@@ -8,10 +8,10 @@
 namespace trib::pipeline {
 
 /// Names of the channels and targets that this rank owns, of all that arrive at `ends` (at least
-/// one, with the same division). The channels of the first end are divided by own_channels();
-/// those that only later ends have are shared evenly. A target goes with the channel of its name;
-/// other targets are shared evenly. Each channel has one owner, unless all ranks own all.
-/// Throws ConfigError as own_channels() does.
+/// one, with the same division). The channels of the first end are divided by
+/// Division::own_channels(); those that only later ends have are shared evenly. A target goes with
+/// the channel of its name; other targets are shared evenly. Each channel has one owner, unless all
+/// ranks own all. Throws ConfigError as Division::check() does.
 ChannelNames own_names(const std::vector<const StreamInfo*>& ends);
 
 }  // namespace trib::pipeline

@@ -97,8 +97,8 @@ class Plan {
  private:
   void make_stages(const GraphDefinition& graph, const Registry& registry);
   void make_stage(PlannedNode& node, const Registry& registry);
-  ChannelDivision divide_channels() const;
-  void prepare_ingest(PlannedNode& node, const ChannelDivision& division);
+  model::Division divide_channels() const;
+  void prepare_ingest(PlannedNode& node, const model::Division& division);
   void prepare_rest(PlannedNode& node);
   void share_channels(std::size_t source, const std::vector<bool>& failed);
   void connect_sources();

@@ -64,7 +64,7 @@ void Plan::make_stages(const GraphDefinition& graph, const Registry& registry) {
       if (!failed[i]) attempt(i, action);
     }
   };
-  const ChannelDivision division = divide_channels();
+  const model::Division division = divide_channels();
   attempt_each(true, [&](PlannedNode& node) { prepare_ingest(node, division); });
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     if (nodes_[i].source == nullptr || failed[i]) continue;
@@ -92,15 +92,15 @@ void Plan::make_stage(PlannedNode& node, const Registry& registry) {
 }
 
 // The model may have a say in how the channels are divided.
-ChannelDivision Plan::divide_channels() const {
-  ChannelDivision division{options_.tensor_ranks, options_.tensor_rank};
+model::Division Plan::divide_channels() const {
+  model::Division division{options_.tensor_ranks, options_.tensor_rank};
   for (const PlannedNode& node : nodes_) {
     if (node.model != nullptr) node.model->divide(division);
   }
   return division;
 }
 
-void Plan::prepare_ingest(PlannedNode& node, const ChannelDivision& division) {
+void Plan::prepare_ingest(PlannedNode& node, const model::Division& division) {
   if (node.source != nullptr) {
     node.info = node.source->prepare();
     if (node.source->items(Split::train) == 0) throw DataError("there is nothing to read");

@@ -48,7 +48,7 @@ void Capture::after_forward(const StepMessage& message, const model::Parameters&
   for (const std::string& name : options_.nodes) {
     const PlannedNode& node = plan_.nodes()[static_cast<std::size_t>(plan_.find(name))];
     if (node.batch != nullptr) {
-      const bool is_divided = node.info.division.distributed && node.info.division.tensor_ranks > 1;
+      const bool is_divided = node.info.division.distributed && node.info.division.ranks > 1;
       const auto part = [&](const Tensor& tensor, const std::vector<std::int64_t>& own,
                             std::size_t all, const char* suffix) {
         add(name + suffix, tensor, static_cast<std::int64_t>(all),

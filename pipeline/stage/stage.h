@@ -121,7 +121,7 @@ class ModelStage : public Stage {
  public:
   using Stage::Stage;
   /// Have a say in how the channels are divided over the ranks. Called before any prepare.
-  virtual void divide(ChannelDivision& /*division*/) const {}
+  virtual void divide(model::Division& /*division*/) const {}
   virtual StreamInfo prepare(const StreamInfo& input) = 0;
 };
 

@@ -8,7 +8,7 @@
 
 #include "io/image.h"
 #include "io/image_source.h"
-#include "pipeline/stage/channel_division.h"
+#include "model/parallel/division.h"
 
 namespace trib::model {
 class Model;
@@ -28,6 +28,11 @@ struct ChannelStatistics {
   std::vector<double> std;
 };
 
+/// Channels and targets by name.
+struct ChannelNames {
+  std::vector<std::string> channels, targets;
+};
+
 /// The promise an edge makes to the stages after it. Layout is never guessed: what a stage needs
 /// and does not find here is an error at prepare.
 struct StreamInfo {
@@ -36,7 +41,7 @@ struct StreamInfo {
   std::vector<io::Channel> targets;  ///< of the image to predict; empty: none
   /// Which of them this rank works on: ascending positions in the two lists, which always name all.
   std::vector<std::int64_t> own_channels, own_targets;
-  ChannelDivision division;                             ///< that made them this rank's
+  model::Division division;                             ///< that made them this rank's
   bool extents_agree = true;                            ///< whether all images have `extent`
   io::Extent extent;                                    ///< of the first image
   std::shared_ptr<const io::LatLonGrid> grid;           ///< null if not on one

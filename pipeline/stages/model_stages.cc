@@ -75,12 +75,7 @@ class Tokenize : public ModelStage {
     if (input.grid != nullptr) spec.latitudes = input.grid->latitudes;
     StreamInfo info = input;
     info.kind = StreamKind::steps;
-    const ChannelDivision& division = input.division;
-    info.model = std::make_shared<model::Model>(
-        std::move(spec), model::Division{.ranks = division.tensor_ranks,
-                                         .rank = division.tensor_rank,
-                                         .distributed = division.distributed,
-                                         .partitions = division.partitions});
+    info.model = std::make_shared<model::Model>(std::move(spec), input.division);
     info.model->add_tokenizer(options_);
     return info;
   }
@@ -152,7 +147,7 @@ class Aggregate : public ModelStage {
     partitions_ = p.integer("partitions");
   }
 
-  void divide(ChannelDivision& division) const override {
+  void divide(model::Division& division) const override {
     division.distributed = is_distributed_;
     division.partitions = partitions_;
   }
@@ -182,9 +177,10 @@ StageDeclaration encoder_declaration() {
           .or_else(4.0),
       param::boolean("lead_time",
                      "Add an embedding of the lead time; if left out, where the data has targets."),
-      param::boolean("sequence_parallel",
-                     "Divide the tokens, too, over the ranks of the tensor axis where a block works "
-                     "on each alone (norms, sums): less memory, as much traffic.")
+      param::boolean(
+          "sequence_parallel",
+          "Divide the tokens, too, over the ranks of the tensor axis where a block works "
+          "on each alone (norms, sums): less memory, as much traffic.")
           .or_else(false),
   };
   return d;

@@ -127,7 +127,7 @@ class Normalize : public TransformStage {
   // What this rank measures: of each statistic one rank of the tensor axis has charge.
   std::vector<Measured> measured_here() const {
     std::vector<Measured> list;
-    if (!input_.division.distributed && input_.division.tensor_rank > 0) return list;
+    if (!input_.division.distributed && input_.division.rank > 0) return list;
     for (std::size_t c = 0; c < input_.own_channels.size(); ++c) {
       list.push_back({input_.own_channels[c], &Sample::x_cyx, static_cast<std::int64_t>(c)});
     }

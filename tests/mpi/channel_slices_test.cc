@@ -38,7 +38,7 @@ ops::Communicator& mesh() {
   return communicator;
 }
 
-ChannelDivision division() {
+model::Division division() {
   return {mesh().size(MeshAxis::tensor), mesh().rank(MeshAxis::tensor)};
 }
 

@@ -29,7 +29,7 @@ std::vector<std::int64_t> slice_sizes(std::int64_t channels, int ranks,
   std::vector<std::int64_t> sizes;
   std::int64_t end_before = 0;
   for (int rank = 0; rank < ranks; ++rank) {
-    const auto [begin, end] = own_channels(channels, {ranks, rank, true, partitions});
+    const auto [begin, end] = model::Division{ranks, rank, true, partitions}.own_channels(channels);
     EXPECT_EQ(begin, end_before);
     sizes.push_back(end - begin);
     end_before = end;
@@ -48,7 +48,7 @@ std::string config_error_of(const Body& body) {
   return "no ConfigError";
 }
 
-TEST(ChannelDivision, SlicesAreContiguousAndAsEvenAsPartitionsAllow) {
+TEST(Division, SlicesAreContiguousAndAsEvenAsPartitionsAllow) {
   EXPECT_THAT(slice_sizes(84, 8), ElementsAre(10, 11, 10, 11, 10, 11, 10, 11));
   EXPECT_THAT(slice_sizes(7, 2), ElementsAre(3, 4));
   EXPECT_THAT(slice_sizes(5, 3), ElementsAre(1, 2, 2));
@@ -57,21 +57,21 @@ TEST(ChannelDivision, SlicesAreContiguousAndAsEvenAsPartitionsAllow) {
   // Ranks own whole partitions: [0, 2), [2, 5), [5, 7) and [7, 10) of 10 in four.
   EXPECT_THAT(slice_sizes(10, 2, 4), ElementsAre(5, 5));
   EXPECT_THAT(slice_sizes(10, 3, 4), ElementsAre(2, 3, 5));
-  EXPECT_EQ(own_channels(2, {8, 5, false, 3}), (IndexRange{0, 2}));
+  EXPECT_EQ((model::Division{8, 5, false, 3}.own_channels(2)), (model::Range{0, 2}));
 }
 
-TEST(ChannelDivision, ErrorsSayWhatToChange) {
+TEST(Division, ErrorsSayWhatToChange) {
   EXPECT_THAT(
       config_error_of([] {
-        own_channels(3, {4, 0});
+        model::Division{4, 0}.check(3);
       }),
       AllOf(HasSubstr("3 channels"), HasSubstr("4 tensor ranks"), HasSubstr("lower mesh.tensor")));
   EXPECT_THAT(config_error_of([] {
-                own_channels(3, {2, 0, true, 8});
+                model::Division{2, 0, true, 8}.check(3);
               }),
               AllOf(HasSubstr("3 channels"), HasSubstr("8 partitions"), HasSubstr("partitions")));
   EXPECT_THAT(config_error_of([] {
-                own_channels(30, {4, 0, true, 2});
+                model::Division{4, 0, true, 2}.check(30);
               }),
               AllOf(HasSubstr("2 partitions"), HasSubstr("4 tensor ranks"),
                     HasSubstr("raise partitions to 4")));
@@ -220,8 +220,8 @@ TEST(ChannelSlices, RanksOfAMeshWriteFilesOfTheirOwn) {
 class Divide : public ModelStage {
  public:
   using ModelStage::ModelStage;
-  void divide(ChannelDivision& division) const override {
-    seen_ranks = division.tensor_ranks;
+  void divide(model::Division& division) const override {
+    seen_ranks = division.ranks;
     division.distributed = distributed;
     division.partitions = partitions;
   }
