@@ -20,8 +20,8 @@ namespace trib::model {
 struct ForecastHead::State final : LayerState {
   const float* target_bvhw = nullptr;         // null without targets
   double loss_share = 1;                      // own finite target pixels over those of all ranks
-  std::vector<const float*> inputs_rd;        // of each Linear
-  std::vector<const float*> preactivated_rd;  // of each GELU
+  std::vector<const float*> inputs_ri;        // of each Linear
+  std::vector<const float*> preactivated_ro;  // of each GELU
 };
 
 ForecastHead::ForecastHead(ParameterTable& table, const ModelPlan& plan,
@@ -44,8 +44,8 @@ ForecastHead::ForecastHead(ParameterTable& table, const ModelPlan& plan,
       throw ConfigError(fmt::format("forecast head: residual needs {} among the input channels {}",
                                     name, fmt::join(input.channels, ", ")));
     }
-    const auto at = std::find(plan.own_targets.begin(), plan.own_targets.end(),
-                              target - input.targets.begin());
+    const auto at =
+        std::find(plan.own_targets.begin(), plan.own_targets.end(), target - input.targets.begin());
     if (at == plan.own_targets.end()) continue;
     own.push_back(v);
     targets_.push_back(at - plan.own_targets.begin());
@@ -64,12 +64,13 @@ ForecastHead::ForecastHead(ParameterTable& table, const ModelPlan& plan,
   }
 
   for (std::int64_t i = 0; i < options.depth; ++i) {
-    linears_.emplace_back(table, fmt::format("head.{}", 2 * i), plan.dim, plan.dim);
+    hidden_.emplace_back(table, fmt::format("head.{}", 2 * i), plan.dim, i, options.depth,
+                         plan.group);
   }
   // A small last layer starts a residual forecast next to persistence.
   Split rows = variable_split_;
   if (rows.active()) rows = {.axis = 0, .groups = plan.patch_pixels(), .own = rows.own};
-  linears_.emplace_back(
+  last_ = std::make_unique<Linear>(
       table, fmt::format("head.{}", 2 * options.depth), plan.dim,
       all_variables_ * plan.patch_pixels(),
       Linear::Options{.init = options.residual ? Init::truncated_normal : Init::xavier_uniform,
@@ -87,20 +88,21 @@ void ForecastHead::forward(Step& step) const {
   {
     std::optional<StepArena::Scope> inference;
     if (!step.training) inference.emplace(step.arena);
-    const float* x_rd = step.x_bnd.data<float>();
+    const float* x_ri = step.x_bnd.data<float>();
     for (std::int64_t i = 0; i < hidden_depth(); ++i) {
-      float* preactivated_rd = step.arena.floats(rows * plan_.dim);
-      float* activated_rd = step.arena.floats(rows * plan_.dim);
-      linears_[static_cast<std::size_t>(i)].forward(step.parameters, preactivated_rd, x_rd, rows);
-      ops::gelu_forward(activated_rd, preactivated_rd, rows * plan_.dim);
-      state.inputs_rd.push_back(x_rd);
-      state.preactivated_rd.push_back(preactivated_rd);
-      x_rd = activated_rd;
+      const ChainLinear& linear = hidden_[static_cast<std::size_t>(i)];
+      float* preactivated_ro = step.arena.floats(rows * linear.out());
+      float* activated_ro = step.arena.floats(rows * linear.out());
+      linear.forward(step.parameters, preactivated_ro, x_ri, rows);
+      ops::gelu_forward(activated_ro, preactivated_ro, rows * linear.out());
+      state.inputs_ri.push_back(x_ri);
+      state.preactivated_ro.push_back(preactivated_ro);
+      x_ri = activated_ro;
     }
-    state.inputs_rd.push_back(x_rd);
+    state.inputs_ri.push_back(x_ri);
     const StepArena::Scope scope(step.arena);
-    float* patches_rp = step.arena.floats(rows * linears_.back().out());
-    linears_.back().forward(step.parameters, patches_rp, x_rd, rows);
+    float* patches_rp = step.arena.floats(rows * last_->out());
+    last_->forward(step.parameters, patches_rp, x_ri, rows);
     ops::unpatchify(prediction_bvhw, patches_rp, batch, variables(), plan_.input.height,
                     plan_.input.width, plan_.patch);
   }
@@ -166,31 +168,33 @@ void ForecastHead::backward(Step& step, Parameters& parameters) const {
     const StepArena::Scope loss(step.arena);
     const std::int64_t images = batch * variables();
     float* d_prediction_bvhw = step.arena.floats(images * image_pixels());
-    float* d_patches_rp = step.arena.floats(rows * linears_.back().out());
+    float* d_patches_rp = step.arena.floats(rows * last_->out());
     ops::weighted_mse_backward(d_prediction_bvhw, step.prediction_bvhw.data<float>(),
                                state.target_bvhw, row_weights_.data(), images, plan_.input.height,
                                plan_.input.width,
                                static_cast<float>(step.loss_scale * state.loss_share));
     ops::patchify(d_patches_rp, d_prediction_bvhw, batch, variables(), plan_.input.height,
                   plan_.input.width, plan_.patch);
-    linears_.back().backward(parameters, d_rd[hidden_depth() % 2], d_patches_rp,
-                             state.inputs_rd.back(), rows);
+    last_->backward(parameters, d_rd[hidden_depth() % 2], d_patches_rp, state.inputs_ri.back(),
+                    rows);
   }
   if (plan_.is_distributed()) plan_.group.all_reduce(d_rd[hidden_depth() % 2], rows * plan_.dim);
   for (std::int64_t i = hidden_depth(); i-- > 0;) {
     const auto k = static_cast<std::size_t>(i);
-    float* d_activated_rd = d_rd[(i + 1) % 2];
-    ops::gelu_backward(d_activated_rd, d_activated_rd, state.preactivated_rd[k], rows * plan_.dim);
-    linears_[k].backward(parameters, d_rd[i % 2], d_activated_rd, state.inputs_rd[k], rows);
+    float* d_activated_ro = d_rd[(i + 1) % 2];
+    ops::gelu_backward(d_activated_ro, d_activated_ro, state.preactivated_ro[k],
+                       rows * hidden_[k].out());
+    hidden_[k].backward(parameters, d_rd[i % 2], d_activated_ro, state.inputs_ri[k], rows);
   }
 }
 
 LayerMemory ForecastHead::memory(std::int64_t batch, bool training) const {
   const std::int64_t rows = batch * plan_.tokens();
   const std::int64_t image = arena_bytes(batch * variables() * image_pixels());
-  const std::int64_t patches = arena_bytes(rows * linears_.back().out());
+  const std::int64_t patches = arena_bytes(rows * last_->out());
   const std::int64_t x = arena_bytes(rows * plan_.dim);
-  const std::int64_t hidden = 2 * hidden_depth() * x;
+  std::int64_t hidden = 0;
+  for (const ChainLinear& linear : hidden_) hidden += 2 * arena_bytes(rows * linear.out());
   if (!training) return {.saved = 2 * image, .forward_scratch = hidden + patches};
   return {.saved = 2 * image + hidden,
           .forward_scratch = patches,
@@ -199,8 +203,9 @@ LayerMemory ForecastHead::memory(std::int64_t batch, bool training) const {
 }
 
 std::int64_t ForecastHead::flops(std::int64_t batch) const {
-  std::int64_t total = 0;
-  for (const Linear& linear : linears_) total += linear.flops(batch * plan_.tokens());
+  const std::int64_t rows = batch * plan_.tokens();
+  std::int64_t total = last_->flops(rows);
+  for (const ChainLinear& linear : hidden_) total += linear.flops(rows);
   return total;
 }
 

@@ -3,7 +3,11 @@
 // Axes: b sample, n token, d dim, v predicted variable, h/w pixel, p pixel of a patch, r = b x n.
 #pragma once
 
+#include <memory>
+#include <vector>
+
 #include "model/modules.h"
+#include "model/parallel/chain_linear.h"
 #include "model/plan.h"
 
 namespace trib::model {
@@ -11,8 +15,7 @@ namespace trib::model {
 /// depth x [Linear(D, D), GELU], Linear(D, V * p * p), patches to images; numbered as the
 /// torch.nn.Sequential it is: head.0, head.2, ... The loss is the latitude-weighted mean squared
 /// error of the target; it is left at 0 where there is no target (a model that is only applied).
-/// Each rank of the tensor axis predicts the variables among its own targets; the hidden layers are
-/// the same on all.
+/// Each rank of the tensor axis predicts the variables among its own targets.
 class ForecastHead : public Layer {
  public:
   ForecastHead(ParameterTable& table, const ModelPlan& plan, const ForecastHeadOptions& options);
@@ -29,7 +32,7 @@ class ForecastHead : public Layer {
   /// Own predicted variables.
   std::int64_t variables() const { return static_cast<std::int64_t>(targets_.size()); }
   std::int64_t image_pixels() const { return plan_.input.height * plan_.input.width; }
-  std::int64_t hidden_depth() const { return static_cast<std::int64_t>(linears_.size()) - 1; }
+  std::int64_t hidden_depth() const { return std::ssize(hidden_); }
   void add_input(const Step& step, float* prediction_bvhw) const;
   const float* predicted_targets(const Step& step) const;
 
@@ -39,7 +42,8 @@ class ForecastHead : public Layer {
   std::int64_t all_variables_ = 0;
   Split variable_split_;  // of the prediction, axis 1
   std::vector<float> row_weights_;
-  std::vector<Linear> linears_;  // the hidden ones, then the last
+  std::vector<ChainLinear> hidden_;
+  std::unique_ptr<Linear> last_;
 };
 
 }  // namespace trib::model

@@ -190,9 +190,9 @@ void Model::begin(Step& step, std::uint64_t seed) const {
   expect_shape(input.x_bchw, "x_bchw", {-1, plan_->channels(), input_.height, input_.width});
   const std::int64_t batch = step.batch();
   if (input.target_bvhw.defined()) {
-    expect_shape(input.target_bvhw, "target_bvhw",
-                 {batch, static_cast<std::int64_t>(plan_->own_targets.size()), input_.height,
-                  input_.width});
+    expect_shape(
+        input.target_bvhw, "target_bvhw",
+        {batch, static_cast<std::int64_t>(plan_->own_targets.size()), input_.height, input_.width});
   }
   if (plan_->lead_time && static_cast<std::int64_t>(input.lead_hours.size()) != batch) {
     throw ShapeError(

@@ -26,9 +26,9 @@ struct LayerMemory {
 /// A tensor on an edge of the model.
 struct Output {
   std::string name;
-  Tensor tensor;             ///< this rank's part
-  std::int64_t extent = 0;   ///< of the split axis over all ranks
-  Split split = {};          ///< inactive: every rank has all of it
+  Tensor tensor;            ///< this rank's part
+  std::int64_t extent = 0;  ///< of the split axis over all ranks
+  Split split = {};         ///< inactive: every rank has all of it
 };
 
 /// One link of the chain. Layers keep no state of a batch: that lives in the Step, so that several

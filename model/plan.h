@@ -16,14 +16,14 @@ struct ModelPlan {
   const InputSpec& input;
   Division division = {};
   TensorGroup group = TensorGroup();
-  Range own_channels = {};                      ///< positions among the input's channels
-  std::vector<std::int64_t> own_targets = {};   ///< positions among the input's targets
+  Range own_channels = {};                     ///< positions among the input's channels
+  std::vector<std::int64_t> own_targets = {};  ///< positions among the input's targets
   std::int64_t patch = 0;
   std::int64_t grid_height = 0, grid_width = 0;  ///< patches along each axis
   std::int64_t dim = 0;                          ///< D
   std::int64_t num_visible = 0;                  ///< N': tokens per sample that the encoder sees
-  bool masked = false;       ///< whether the encoder sees a random part of the tokens
-  bool lead_time = false;    ///< whether the encoder reads the lead time
+  bool masked = false;        ///< whether the encoder sees a random part of the tokens
+  bool lead_time = false;     ///< whether the encoder reads the lead time
   bool forms_tokens = false;  ///< whether the aggregation asks for finished tokens
   const Tokenizer* tokenizer = nullptr;
 

@@ -21,7 +21,7 @@ class Parameters;
 
 /// A batch as the model takes it.
 struct StepInput {
-  Tensor x_bchw;  ///< f32, normalised; own channels; NaN marks missing pixels
+  Tensor x_bchw;       ///< f32, normalised; own channels; NaN marks missing pixels
   Tensor target_bvhw;  ///< f32; own targets; empty unless the head predicts another image
   std::vector<float> lead_hours;           ///< [B]; 0 where nothing is forecast
   std::vector<std::uint64_t> sample_keys;  ///< [B]; random choices belong to these, not to a rank
@@ -45,7 +45,8 @@ struct ChannelPatches {
     Range channels;
     float* d_rcd;
   };
-  Tensor patches_bncp;  ///< [B, N', C, P]: visible patches of own channels, P = patch * patch pixels
+  Tensor
+      patches_bncp;  ///< [B, N', C, P]: visible patches of own channels, P = patch * patch pixels
   /// Filled in by unfused aggregations.
   std::vector<TokenGradient> d_tokens = {};
 };

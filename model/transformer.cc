@@ -41,8 +41,8 @@ TransformerBlock::TransformerBlock(ParameterTable& table, const std::string& nam
       norm2_(table, name + ".norm2", dim_, is_sequence_parallel_),
       fc1_(table, name + ".mlp.fc1", dim_, hidden_dim(options),
            {.split = split_rows(group, 1, group.own(hidden_dim(options)))}),
-      fc2_(table, name + ".mlp.fc2", hidden_dim(options), dim_,
-           {group.own(hidden_dim(options))}, group) {}
+      fc2_(table, name + ".mlp.fc2", hidden_dim(options), dim_, {group.own(hidden_dim(options))},
+           group) {}
 
 Range TransformerBlock::own_rows(std::int64_t rows) const {
   return is_sequence_parallel_ ? group_.own(rows) : Range{0, rows};
@@ -138,8 +138,8 @@ void TransformerBlock::backward(Parameters& parameters, StepArena& arena, const 
   float* d_qkv_r3a = arena.floats(rows * 3 * own_width());
   float* d_attended_ra = d_branch_rd;  // in use one after the other
   proj_.backward(parameters, d_attended_ra, all_rows(arena, dx_nd, rows), saved.attended_ra, rows);
-  ops::attention_backward(d_qkv_r3a, d_attended_ra, saved.qkv_r3a, saved.attended_ra,
-                          saved.lse_bhn, batch, tokens, own_heads(), head_dim());
+  ops::attention_backward(d_qkv_r3a, d_attended_ra, saved.qkv_r3a, saved.attended_ra, saved.lse_bhn,
+                          batch, tokens, own_heads(), head_dim());
   qkv_.backward(parameters, d_branch_rd, d_qkv_r3a, all_rows(arena, saved.norm1_nd, rows), rows);
   norm1_.backward(parameters, dx_nd, sum_of_own_rows(arena, d_branch_rd, rows), saved.x_nd,
                   saved.mean1_n, saved.rstd1_n, own, /*accumulate_dx=*/true);

@@ -123,9 +123,8 @@ void TensorGroup::reduce_scatter_columns(float* own_rc, const float* all_rc, std
   std::vector<std::int64_t> elements;
   for (const std::int64_t count : counts) elements.push_back(rows * count);
   communicator_
-      ->reduce_scatter_sum(
-          kAxis, span_of(scratch, rows * width),
-          span_of(own_rc, elements[static_cast<std::size_t>(rank_)]), elements)
+      ->reduce_scatter_sum(kAxis, span_of(scratch, rows * width),
+                           span_of(own_rc, elements[static_cast<std::size_t>(rank_)]), elements)
       .wait();
 }
 

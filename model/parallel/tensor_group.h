@@ -60,8 +60,8 @@ class TensorGroup {
                            std::int64_t width) const;
 
   /// Columns of a matrix divided over the ranks as `counts` says (elements of a row, in the order
-  /// of the ranks): all_rc [rows, sum of counts] from own_rc [rows, counts[rank()]]. `scratch` holds
-  /// as many floats as all_rc.
+  /// of the ranks): all_rc [rows, sum of counts] from own_rc [rows, counts[rank()]]. `scratch`
+  /// holds as many floats as all_rc.
   void all_gather_columns(float* all_rc, const float* own_rc, std::int64_t rows,
                           const std::vector<std::int64_t>& counts, float* scratch) const;
   /// The sums of the own columns; `scratch` as above.

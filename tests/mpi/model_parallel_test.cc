@@ -64,7 +64,7 @@ std::unique_ptr<Model> make_model(const Case& c, const Division& division) {
     made->add_mae_head(
         {.mask_ratio = 0.5, .dim = 16, .depth = 1, .heads = 4, .norm_pix = c.norm_pix});
   } else {
-    made->add_forecast_head({.depth = 2, .residual = c.residual});
+    made->add_forecast_head({.depth = c.residual ? 3 : 2, .residual = c.residual});
   }
   return made;
 }
@@ -336,14 +336,14 @@ TEST_F(Traffic, DchagAddsOneGatherForwardAndNothingBackward) {
       EXPECT_EQ(gather.bytes, tokens);
       EXPECT_EQ(at(traffic, Collective::all_gather, Phase::backward).calls, 0);
       EXPECT_EQ(at(traffic, Collective::reduce_scatter, Phase::backward).calls, 0);
-      // g of the final attention, two of each block, the loss; f of the same and of the gathered
-      // tokens, one a rank.
+      // g of the final attention, two of each block, one of the head's hidden pair; the loss.
       const ops::Traffic forward = at(traffic, Collective::all_reduce, Phase::forward);
-      EXPECT_EQ(forward.calls, 1 + 2 * 2 + 1);
-      EXPECT_EQ(forward.bytes, 5 * tokens + 2 * 8);
+      EXPECT_EQ(forward.calls, 1 + 2 * 2 + 1 + 1);
+      EXPECT_EQ(forward.bytes, 6 * tokens + 2 * 8);
+      // f of the gathered tokens (one a rank), of the same pairs, and of what all predict from.
       const ops::Traffic backward = at(traffic, Collective::all_reduce, Phase::backward);
-      EXPECT_EQ(backward.calls, 1 + 2 * 2 + 1);
-      EXPECT_EQ(backward.bytes, (2 * 2 + 1 + ranks) * tokens);
+      EXPECT_EQ(backward.calls, 1 + 2 * 2 + 1 + 1);
+      EXPECT_EQ(backward.bytes, (ranks + 2 * 2 + 1 + 1) * tokens);
     }
   }
 }
@@ -356,9 +356,9 @@ TEST_F(Traffic, TheBaselineSendsTheGradientOfAllTokens) {
   const auto traffic = of_step(c);
   const std::int64_t tokens = c.batch * 6 * 32 * 4;
   EXPECT_EQ(at(traffic, Collective::all_gather, Phase::forward).calls, 0);
-  EXPECT_EQ(at(traffic, Collective::all_reduce, Phase::forward).bytes, 5 * tokens);
+  EXPECT_EQ(at(traffic, Collective::all_reduce, Phase::forward).bytes, 6 * tokens);
   EXPECT_EQ(at(traffic, Collective::all_reduce, Phase::backward).bytes,
-            (2 * 2 + c.channels) * tokens);
+            (c.channels + 2 * 2 + 1) * tokens);
 }
 
 TEST_F(Traffic, SequenceParallelismSendsAsMuch) {

@@ -1,0 +1,39 @@
+// Linear maps of a chain, shared by the ranks in pairs.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "model/modules.h"
+#include "model/parallel/row_parallel_linear.h"
+#include "model/parallel/tensor_group.h"
+
+namespace trib::model {
+
+/// Number `place` of a chain of `length` linear maps [dim, dim] with pointwise functions in
+/// between. Two neighbours form Megatron's pair: of the first, each rank computes a part of the
+/// outputs, which the second takes as its part of the inputs. One that is left over is computed by
+/// all.
+class ChainLinear {
+ public:
+  ChainLinear(ParameterTable& table, const std::string& name, std::int64_t dim, std::int64_t place,
+              std::int64_t length, const TensorGroup& group);
+
+  void forward(const Parameters& parameters, float* y_ro, const float* x_ri,
+               std::int64_t rows) const;
+  /// dx_ri is written, and is complete where x is replicated.
+  void backward(Parameters& parameters, float* dx_ri, const float* dy_ro, const float* x_ri,
+                std::int64_t rows) const;
+  std::int64_t flops(std::int64_t rows) const;
+  std::int64_t out() const { return out_; }  ///< of this rank
+
+ private:
+  const TensorGroup& group_;
+  std::int64_t dim_, out_;
+  bool is_first_;  // of a pair
+  std::optional<Linear> linear_;
+  std::optional<RowParallelLinear> second_;
+};
+
+}  // namespace trib::model
