@@ -13,45 +13,50 @@ namespace {
 // Smaller gradients travel together, larger ones in place.
 constexpr std::int64_t kPacked = 1 << 16;
 
+bool is_packed(const ParameterSpec& spec) {
+  return spec.partial_gradient && spec.local().numel() <= kPacked;
+}
+
 }  // namespace
 
+std::int64_t partial_gradient_bytes(const ParameterTable& table, const TensorGroup& group) {
+  std::int64_t count = 0;
+  for (const ParameterSpec& spec : table.specs()) {
+    if (is_packed(spec)) count += spec.local().numel();
+  }
+  return group.is_alone() ? 0 : count * static_cast<std::int64_t>(sizeof(float));
+}
+
 void reduce_partial_gradients(Parameters& parameters, const TensorGroup& group) {
+  const ParameterTable& table = parameters.table();
+  const std::int64_t bytes = partial_gradient_bytes(table, group);
   if (group.is_alone()) return;
-  struct Piece {
-    float* gradient;
-    std::int64_t count;
-  };
-  std::vector<Piece> small;
-  std::int64_t packed = 0;
-  const auto& specs = parameters.table().specs();
-  for (ParameterId id = 0; id < static_cast<ParameterId>(specs.size()); ++id) {
-    const ParameterSpec& spec = parameters.table().spec(id);
-    if (!spec.partial_gradient) continue;
-    const Piece piece{parameters.gradient(id), spec.local().numel()};
-    if (piece.count > kPacked) {
-      group.all_reduce(piece.gradient, piece.count);
-    } else {
-      small.push_back(piece);
-      packed += piece.count;
+  Tensor packed = Tensor::empty({bytes / static_cast<std::int64_t>(sizeof(float))}, DType::f32,
+                                MemoryKind::communication);
+  float* at = packed.data<float>();
+  for (ParameterId id = 0; id < std::ssize(table.specs()); ++id) {
+    const ParameterSpec& spec = table.spec(id);
+    if (is_packed(spec)) {
+      at = std::copy_n(parameters.gradient(id), spec.local().numel(), at);
+    } else if (spec.partial_gradient) {
+      group.all_reduce(parameters.gradient(id), spec.local().numel());
     }
   }
-  if (small.empty()) return;
-  Tensor together = Tensor::empty({packed}, DType::f32, MemoryKind::communication);
-  float* at = together.data<float>();
-  for (const Piece& piece : small) at = std::copy_n(piece.gradient, piece.count, at);
-  group.all_reduce(together.data<float>(), packed);
-  const float* from = together.data<float>();
-  for (const Piece& piece : small) {
-    std::copy_n(from, piece.count, piece.gradient);
-    from += piece.count;
+  if (packed.numel() == 0) return;
+  group.all_reduce(packed.data<float>(), packed.numel());
+  const float* from = packed.data<float>();
+  for (ParameterId id = 0; id < std::ssize(table.specs()); ++id) {
+    const ParameterSpec& spec = table.spec(id);
+    if (!is_packed(spec)) continue;
+    std::copy_n(from, spec.local().numel(), parameters.gradient(id));
+    from += spec.local().numel();
   }
 }
 
 double gradient_norm(const Parameters& parameters, const TensorGroup& group) {
   if (group.is_alone()) return gradient_norm(parameters);
   double split = 0, replicated = 0;
-  const auto& specs = parameters.table().specs();
-  for (ParameterId id = 0; id < static_cast<ParameterId>(specs.size()); ++id) {
+  for (ParameterId id = 0; id < std::ssize(parameters.table().specs()); ++id) {
     const ParameterSpec& spec = parameters.table().spec(id);
     const double squares = ops::sum_of_squares(parameters.gradient(id), spec.local().numel());
     (spec.split.active() ? split : replicated) += squares;

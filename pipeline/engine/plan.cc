@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "model/model.h"
+#include "model/parallel/gradients.h"
 #include "ops/base/error.h"
 #include "pipeline/engine/stage_problems.h"
 #include "pipeline/graph/diagnostics.h"
@@ -296,6 +297,7 @@ std::array<std::int64_t, kMemoryKinds> Plan::predicted_bytes() const {
     of(MemoryKind::parameters) = buffer;
     of(MemoryKind::activations) = model->arena_bytes(rank_batch_size(), training_.has_value());
     if (training_) {
+      of(MemoryKind::communication) = model::partial_gradient_bytes(model->table(), model->group());
       of(MemoryKind::gradients) = buffer;
       of(MemoryKind::optimizer) = 2 * buffer;
       if (training_->evaluate_every > 0) {
