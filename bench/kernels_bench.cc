@@ -329,6 +329,7 @@ struct AggregationCase {
   std::int64_t rows, channels, pixels, dim, heads;
   Floats patches, weights, biases, q, kv_weight, dout, out;
   Floats d_weights, d_biases, d_var_embed, dq, dkv_weight;
+  std::vector<std::int64_t> row_offsets;
 
   explicit AggregationCase(const benchmark::State& state)
       : rows(state.range(0)),
@@ -347,10 +348,21 @@ struct AggregationCase {
         d_biases(biases.size()),
         d_var_embed(biases.size()),
         dq(q.size()),
-        dkv_weight(kv_weight.size()) {}
+        dkv_weight(kv_weight.size()) {
+    for (std::int64_t r = 0; r < rows; ++r) row_offsets.push_back(r * channels * pixels);
+  }
 
+  // Square patches of one image after the other.
   ChannelPatchesView view() const {
-    return {patches.data(), channels * pixels, rows, channels, pixels};
+    const auto edge = static_cast<std::int64_t>(std::lround(std::sqrt(pixels)));
+    return {.x = patches.data(),
+            .row_offsets = row_offsets.data(),
+            .channel_stride = pixels,
+            .pitch = edge,
+            .rows = rows,
+            .channels = channels,
+            .height = edge,
+            .width = edge};
   }
   TokenWeights tokens() const { return {weights.data(), biases.data(), biases.data(), dim}; }
   TokenGradients d_tokens() { return {d_weights.data(), d_biases.data(), d_var_embed.data()}; }

@@ -37,16 +37,19 @@ struct Masking {
   const std::int32_t* visible_or_null() const { return active() ? visible.data() : nullptr; }
 };
 
-/// Patches with the weights that would turn them into tokens: where tokenizer and channel
-/// aggregation meet. An aggregation may ask for finished tokens or compute straight from patches.
+/// Where tokenizer and channel aggregation meet. An aggregation may ask for finished tokens, or
+/// compute straight from the patches in the images.
 struct ChannelPatches {
   /// Gradient of the finished tokens [B * N', channels, D] of some own channels.
   struct TokenGradient {
     Range channels;
     float* d_rcd;
   };
-  Tensor
-      patches_bncp;  ///< [B, N', C, P]: visible patches of own channels, P = patch * patch pixels
+  /// Where the visible patches [B * N'] of the first own channel begin in x_bchw.
+  std::vector<std::int64_t> row_offsets = {};
+  /// [B, N', C, P]: visible patches of own channels, P = patch * patch pixels, for those who form
+  /// tokens; else undefined.
+  Tensor patches_bncp = {};
   /// Filled in by unfused aggregations.
   std::vector<TokenGradient> d_tokens = {};
 };

@@ -39,15 +39,30 @@ Tokenizer::Tokenizer(ParameterTable& table, const ModelPlan& plan)
                             .split = plan.channel_split(1)})) {}
 
 void Tokenizer::forward(Step& step) const {
-  step.channels.d_tokens.clear();
-  Tensor& patches = step.channels.patches_bncp;
-  patches =
-      step.arena.tensor({step.batch(), plan_.num_visible, plan_.channels(), plan_.patch_pixels()});
-  float* patches_bncp = patches.data<float>();
+  step.channels = {};
+  if (plan_.forms_tokens) {
+    step.channels.patches_bncp = step.arena.tensor(
+        {step.batch(), plan_.num_visible, plan_.channels(), plan_.patch_pixels()});
+    make_patches(step, step.channels.patches_bncp.data<float>());
+    return;
+  }
+  const std::int64_t image = plan_.channels() * plan_.input.height * plan_.input.width;
+  const std::int32_t* visible = step.masking.visible_or_null();
+  for (std::int64_t r = 0; r < step.batch() * plan_.num_visible; ++r) {
+    const std::int64_t n = visible != nullptr ? visible[r] : r % plan_.num_visible;
+    const std::int64_t y = n / plan_.grid_width, x = n % plan_.grid_width;
+    step.channels.row_offsets.push_back(r / plan_.num_visible * image +
+                                        (y * plan_.input.width + x) * plan_.patch);
+  }
+}
+
+void Tokenizer::make_patches(const Step& step, float* patches_bncp) const {
   ops::patchify_channels(patches_bncp, step.input.x_bchw.data<float>(),
                          step.masking.visible_or_null(), plan_.num_visible, step.batch(),
                          plan_.channels(), plan_.input.height, plan_.input.width, plan_.patch);
-  parallel_for(patches.numel(), 1 << 15, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t count =
+      step.batch() * plan_.num_visible * plan_.channels() * plan_.patch_pixels();
+  parallel_for(count, 1 << 15, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       patches_bncp[i] = std::isnan(patches_bncp[i]) ? 0.0F : patches_bncp[i];
     }
@@ -124,6 +139,7 @@ void Tokenizer::tokens_backward(const Step& step, Parameters& parameters, Range 
 }
 
 LayerMemory Tokenizer::memory(std::int64_t batch, bool /*training*/) const {
+  if (!plan_.forms_tokens) return {};
   return {.saved =
               arena_bytes(batch * plan_.num_visible * plan_.channels() * plan_.patch_pixels())};
 }
@@ -135,7 +151,10 @@ std::int64_t Tokenizer::flops(std::int64_t batch) const {
 }
 
 std::vector<Output> Tokenizer::outputs(const Step& step) const {
-  return {{"patches", step.channels.patches_bncp, plan_.all_channels(), plan_.channel_split(2)}};
+  Tensor patches_bncp =
+      Tensor::empty({step.batch(), plan_.num_visible, plan_.channels(), plan_.patch_pixels()});
+  make_patches(step, patches_bncp.data<float>());
+  return {{"patches", patches_bncp, plan_.all_channels(), plan_.channel_split(2)}};
 }
 
 }  // namespace trib::model

@@ -10,10 +10,10 @@ namespace trib::model {
 
 /// token[b, n, c] = W_c patch[b, n, c] + bias_c + var_embed_c.
 ///
-/// forward cuts the visible patches only: masking comes before tokenising, since tokenising and
+/// forward looks at the visible patches only: masking comes before tokenising, since tokenising and
 /// channel aggregation work position by position. Missing pixels (NaN) become 0, the mean of
-/// normalised data. The tokens themselves are made when an aggregation asks for them, so that one
-/// that can do without never pays for them.
+/// normalised data. For an aggregation that asks for tokens, the patches are cut out; others find
+/// them in the images.
 class Tokenizer : public Layer {
  public:
   Tokenizer(ParameterTable& table, const ModelPlan& plan);
@@ -34,6 +34,7 @@ class Tokenizer : public Layer {
   ParameterId var_embed() const { return var_embed_; }  ///< [1, C, D]
 
  private:
+  void make_patches(const Step& step, float* patches_bncp) const;
   void tokens_backward(const Step& step, Parameters& parameters, Range channels,
                        const float* d_tokens_rcd) const;
 

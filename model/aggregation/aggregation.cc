@@ -12,8 +12,9 @@ std::unique_ptr<Layer> make_aggregation(ParameterTable& table, const ModelPlan& 
     return std::make_unique<DchagAggregation>(table, plan, options);
   }
   if (options.tree != 0) {
-    throw ConfigError("aggregation: tree divides the channels of a partition; it needs "
-                      "hierarchy: dchag");
+    throw ConfigError(
+        "aggregation: tree divides the channels of a partition; it needs "
+        "hierarchy: dchag");
   }
   return std::make_unique<FlatAggregation>(table, plan, options);
 }

@@ -84,8 +84,8 @@ class ChannelCrossAttention final : public ChannelReducer {
     saved->q_a = make_query(step);
     saved->fused.weights = step.arena.floats(
         ops::fused_attention_weights_floats(patches.rows, patches.channels, heads()));
-    saved->fused.folded_values = step.arena.floats(ops::fused_attention_values_floats(
-        patches.channels, patches.pixels, heads(), head_dim_));
+    saved->fused.folded_values = step.arena.floats(
+        ops::fused_attention_values_floats(patches.channels, patches.pixels(), heads(), head_dim_));
     saved->attended_ra = step.arena.floats(patches.rows * width());
     {
       const StepArena::Scope scope(step.arena);
@@ -95,7 +95,7 @@ class ChannelCrossAttention final : public ChannelReducer {
       {
         const StepArena::Scope scores(step.arena);
         float* workspace = step.arena.floats(ops::fused_channel_scores_workspace(
-            patches.channels, patches.pixels, plan_.dim, heads()));
+            patches.channels, patches.pixels(), plan_.dim, heads()));
         ops::fused_channel_scores(saved->fused, max_rh, sum_rh, patches,
                                   token_weights_of(step, plan_, channels), attention, workspace);
       }
@@ -118,39 +118,38 @@ class ChannelCrossAttention final : public ChannelReducer {
     float* d_attended_ra = step.arena.floats(patches.rows * width());
     float* d_q_a = zeros(step.arena, width());
     float* workspace = step.arena.floats(ops::fused_channel_attention_backward_workspace(
-        patches.rows, patches.channels, patches.pixels, plan_.dim, heads(), head_dim_));
+        patches.rows, patches.channels, patches.pixels(), plan_.dim, heads(), head_dim_));
     project_backward(parameters, d_attended_ra, d_out_rd, saved.attended_ra, patches.rows);
     float* d_kv_weight = parameters.gradient(kv_.weight());
-    ops::fused_channel_attention_backward(
-        {.dq_a = d_q_a,
-         .dk_weight_ad = d_kv_weight,
-         .dv_weight_ad = d_kv_weight + width() * plan_.dim},
-        token_gradients_of(parameters, plan_, saved.channels), d_attended_ra, saved.attended_ra,
-        patches, token_weights_of(step, plan_, saved.channels), weights(parameters, saved.q_a),
-        saved.fused, workspace);
+    ops::fused_channel_attention_backward({.dq_a = d_q_a,
+                                           .dk_weight_ad = d_kv_weight,
+                                           .dv_weight_ad = d_kv_weight + width() * plan_.dim},
+                                          token_gradients_of(parameters, plan_, saved.channels),
+                                          d_attended_ra, saved.attended_ra, patches,
+                                          token_weights_of(step, plan_, saved.channels),
+                                          weights(parameters, saved.q_a), saved.fused, workspace);
     query_backward(step, parameters, d_q_a);
   }
 
   LayerMemory tokens_memory(std::int64_t rows, std::int64_t n) const override {
-    return {.saved = arena_bytes(width(), 2 * rows * n * width(), rows * heads() * n,
-                                 rows * width()),
-            .backward_scratch =
-                arena_bytes(rows * width(), 2 * rows * n * width(), width(), plan_.dim)};
+    return {
+        .saved = arena_bytes(width(), 2 * rows * n * width(), rows * heads() * n, rows * width()),
+        .backward_scratch =
+            arena_bytes(rows * width(), 2 * rows * n * width(), width(), plan_.dim)};
   }
 
   LayerMemory patches_memory(std::int64_t rows, std::int64_t channels) const override {
     const std::int64_t pixels = plan_.patch_pixels();
     const std::int64_t gathered = sharing_ == Sharing::channels ? gathered_floats(rows) : 0;
     return {
-        .saved = arena_bytes(
-            width(), ops::fused_attention_weights_floats(rows, channels, heads()),
-            ops::fused_attention_values_floats(channels, pixels, heads(), head_dim_),
-            rows * width()),
-        .forward_scratch =
-            arena_bytes(rows * heads(), rows * heads()) +
-            std::max(arena_bytes(ops::fused_channel_scores_workspace(channels, pixels, plan_.dim,
-                                                                     heads())),
-                     arena_bytes(gathered)),
+        .saved =
+            arena_bytes(width(), ops::fused_attention_weights_floats(rows, channels, heads()),
+                        ops::fused_attention_values_floats(channels, pixels, heads(), head_dim_),
+                        rows * width()),
+        .forward_scratch = arena_bytes(rows * heads(), rows * heads()) +
+                           std::max(arena_bytes(ops::fused_channel_scores_workspace(
+                                        channels, pixels, plan_.dim, heads())),
+                                    arena_bytes(gathered)),
         .backward_scratch = arena_bytes(rows * width(), width(),
                                         ops::fused_channel_attention_backward_workspace(
                                             rows, channels, pixels, plan_.dim, heads(), head_dim_),

@@ -50,10 +50,9 @@ class ChannelLinear final : public ChannelReducer {
         ops::fused_channel_linear_workspace(channels.size(), plan_.patch_pixels(), plan_.dim));
     const ops::ChannelPatchesView patches = patches_of(step, plan_, channels);
     const bool adds_bias = !is_shared_ || plan_.group.rank() == 0;
-    ops::fused_channel_linear_forward(out_rd, plan_.dim, patches,
-                                      token_weights_of(step, plan_, channels),
-                                      step.parameters.value(weight_),
-                                      adds_bias ? *step.parameters.value(bias_) : 0, workspace);
+    ops::fused_channel_linear_forward(
+        out_rd, plan_.dim, patches, token_weights_of(step, plan_, channels),
+        step.parameters.value(weight_), adds_bias ? *step.parameters.value(bias_) : 0, workspace);
     if (is_shared_) plan_.group.all_reduce(out_rd, patches.rows * plan_.dim);
     auto saved = std::make_unique<PatchesState>();
     saved->channels = channels;
@@ -75,8 +74,8 @@ class ChannelLinear final : public ChannelReducer {
   LayerMemory tokens_memory(std::int64_t /*rows*/, std::int64_t /*n*/) const override { return {}; }
 
   LayerMemory patches_memory(std::int64_t /*rows*/, std::int64_t channels) const override {
-    const std::int64_t workspace = arena_bytes(
-        ops::fused_channel_linear_workspace(channels, plan_.patch_pixels(), plan_.dim));
+    const std::int64_t workspace =
+        arena_bytes(ops::fused_channel_linear_workspace(channels, plan_.patch_pixels(), plan_.dim));
     return {.forward_scratch = workspace, .backward_scratch = workspace};
   }
 

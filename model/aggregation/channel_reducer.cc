@@ -5,12 +5,15 @@
 namespace trib::model {
 
 ops::ChannelPatchesView patches_of(const Step& step, const ModelPlan& plan, Range channels) {
-  const std::int64_t pixels = plan.patch_pixels();
-  return {.patches_rcp = step.channels.patches_bncp.data<float>() + channels.begin * pixels,
-          .row_stride = plan.channels() * pixels,
+  const std::int64_t image = plan.input.height * plan.input.width;
+  return {.x = step.input.x_bchw.data<float>() + channels.begin * image,
+          .row_offsets = step.channels.row_offsets.data(),
+          .channel_stride = image,
+          .pitch = plan.input.width,
           .rows = step.batch() * plan.num_visible,
           .channels = channels.size(),
-          .pixels = pixels};
+          .height = plan.patch,
+          .width = plan.patch};
 }
 
 ops::TokenWeights token_weights_of(const Step& step, const ModelPlan& plan, Range channels) {

@@ -57,13 +57,14 @@ struct ReducerPlace {
   bool is_owner = true;  ///< under Sharing::none: whether this is the rank that holds them
 };
 
-/// Linear(inputs, 1) along the tokens, shared by all positions and dims. A use may have fewer tokens
-/// than `inputs`: it takes the first weights. Under Sharing::channels, inputs are all channels.
+/// Linear(inputs, 1) along the tokens, shared by all positions and dims. A use may have fewer
+/// tokens than `inputs`: it takes the first weights. Under Sharing::channels, inputs are all
+/// channels.
 std::unique_ptr<ChannelReducer> make_channel_linear(ParameterTable& table, const ModelPlan& plan,
                                                     const ReducerPlace& place, std::int64_t inputs);
 
-/// Cross-attention of a learned query with the tokens: kv without bias, no norm before, no residual,
-/// output projection with bias (ClimaX; D-CHAG).
+/// Cross-attention of a learned query with the tokens: kv without bias, no norm before, no
+/// residual, output projection with bias (ClimaX; D-CHAG).
 std::unique_ptr<ChannelReducer> make_channel_cross_attention(ParameterTable& table,
                                                              const ModelPlan& plan,
                                                              const ReducerPlace& place,

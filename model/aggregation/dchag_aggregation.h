@@ -9,17 +9,16 @@
 
 namespace trib::model {
 
-/// The channels are divided into partitions. Each partition is merged into one token by a reducer of
-/// its own, on the rank that holds its channels; the tokens of all partitions are gathered, and a
-/// cross-attention whose heads the ranks share merges them.
+/// The channels are divided into partitions. Each partition is merged into one token by a reducer
+/// of its own, on the rank that holds its channels; the tokens of all partitions are gathered, and
+/// a cross-attention whose heads the ranks share merges them.
 ///
 /// With tree: N, a partition's channels form N groups, each merged into a token, and these are
 /// merged once more. The gather is all the communication that D-CHAG adds: its backward is the own
 /// slice, exact because the final cross-attention adds up its input gradient over the ranks.
 class DchagAggregation final : public AggregationLayer {
  public:
-  DchagAggregation(ParameterTable& table, const ModelPlan& plan,
-                   const AggregationOptions& options);
+  DchagAggregation(ParameterTable& table, const ModelPlan& plan, const AggregationOptions& options);
 
   void backward(Step& step, Parameters& parameters) const override;
   std::int64_t flops(std::int64_t batch) const override;

@@ -4,12 +4,12 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <memory>
-#include <vector>
 
 #include "ops/base/parallel.h"
 #include "ops/kernels/gemm.h"
+#include "ops/kernels/known_extent.h"
 #include "ops/kernels/reduce.h"
+#include "ops/kernels/thread_scratch.h"
 #include "ops/kernels/vector_math.h"
 
 // Positions are taken in blocks and lie fastest in memory there, so that scores, softmax and mix
@@ -37,7 +37,7 @@ struct Shape {
   Shape(const ChannelPatchesView& patches, const ChannelAttentionWeights& attention)
       : rows(patches.rows),
         channels(patches.channels),
-        pixels(patches.pixels),
+        pixels(patches.pixels()),
         heads(attention.heads),
         head_dim(attention.head_dim) {}
 
@@ -84,52 +84,52 @@ void for_items_and_heads(std::int64_t items, std::int64_t heads, const Body& bod
   });
 }
 
-// Memory of this thread, on a cache line; what is in it is lost with the next call.
-float* thread_scratch(std::int64_t count) {
-  constexpr std::size_t kAlignment = 64;
-  thread_local std::vector<float> memory;
-  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
-  std::size_t space = bytes + kAlignment;
-  memory.resize(std::max(memory.size(), space / sizeof(float)));
-  void* start = memory.data();
-  return static_cast<float*>(std::align(kAlignment, bytes, start, space));
+// Rows of a patch that are transposed together: whole patches take a whole number of times.
+std::int64_t rows_of_tile(const ChannelPatchesView& patches, std::int64_t edge) {
+  std::int64_t rows = std::clamp<std::int64_t>(edge / patches.width, 1, patches.height);
+  while (patches.height % rows != 0) --rows;
+  return rows;
 }
 
-// x_kr of some channels of a block of positions: transposed, extended, positions beyond the last
-// row zero but for the added pixel.
+// x_kr of some channels of a block of positions: gathered from the images, extended, positions
+// beyond the last row zero but for the added pixel.
 void load_patches(float* x_kr, const ChannelPatchesView& patches, std::int64_t block,
                   const Channels& channels) {
   constexpr std::int64_t kEdge = 16;  // a cache line
-  const std::int64_t pixels = patches.pixels;
-  const std::int64_t count = (channels.end - channels.begin) * pixels;
-  for (std::int64_t r0 = 0; r0 < kPositions; r0 += kEdge) {
-    const std::int64_t first = block * kPositions + r0;
-    const std::int64_t rows = std::clamp<std::int64_t>(patches.rows - first, 0, kEdge);
-    const float* from = patches.patches_rcp + first * patches.row_stride + channels.begin * pixels;
-    float* to = x_kr + r0;
-    std::int64_t p = 0;
-    for (std::int64_t i0 = 0; i0 < count; i0 += kEdge) {
-      alignas(64) float tile[kEdge][kEdge] = {};
-      const std::int64_t columns = std::min(kEdge, count - i0);
-      for (std::int64_t r = 0; r < rows; ++r) {
-        const float* row = from + r * patches.row_stride + i0;
-        if (columns == kEdge) {
-          std::copy_n(row, kEdge, tile[r]);
-        } else {
-          std::copy_n(row, columns, tile[r]);
+  const std::int64_t* offsets = patches.row_offsets + block * kPositions;
+  const std::int64_t positions = std::min(kPositions, patches.rows - block * kPositions);
+  const std::int64_t tile_rows = rows_of_tile(patches, kEdge);
+  const auto load = [&](auto width) {
+    float* to = x_kr;
+    for (std::int64_t c = channels.begin; c < channels.end; ++c) {
+      const float* channel = patches.x + c * patches.channel_stride;
+      for (std::int64_t y0 = 0; y0 < patches.height; y0 += tile_rows) {
+        // Wider patches than a tile go in pieces of a row.
+        for (std::int64_t x0 = 0; x0 < width; x0 += kEdge) {
+          const std::int64_t run = std::min<std::int64_t>(width - x0, kEdge);
+          for (std::int64_t r0 = 0; r0 < kPositions; r0 += kEdge) {
+            alignas(64) float tile[kEdge][kEdge] = {};
+            for (std::int64_t r = 0; r < std::min(kEdge, positions - r0); ++r) {
+              const float* from = channel + offsets[r0 + r] + y0 * patches.pitch + x0;
+              float* row = tile[r];
+              for (std::int64_t y = 0; y < tile_rows; ++y) {
+                for (std::int64_t p = 0; p < run; ++p) row[p] = from[p] == from[p] ? from[p] : 0.0F;
+                row += run;
+                from += patches.pitch;
+              }
+            }
+            for (std::int64_t i = 0; i < tile_rows * run; ++i) {
+              for (std::int64_t r = 0; r < kEdge; ++r) to[i * kPositions + r0 + r] = tile[r][i];
+            }
+          }
+          to += tile_rows * run * kPositions;
         }
       }
-      for (std::int64_t i = 0; i < columns; ++i) {
-        for (std::int64_t r = 0; r < kEdge; ++r) to[r] = tile[r][i];
-        to += kPositions;
-        if (++p == pixels) {
-          std::fill_n(to, kEdge, 1.0F);
-          to += kPositions;
-          p = 0;
-        }
-      }
+      std::fill_n(to, kPositions, 1.0F);
+      to += kPositions;
     }
-  }
+  };
+  with_known_extent<2, 4, 8, 16>(patches.width, load);
 }
 
 // Token weights as rows over features, w_kd: the transposed W_c, then g_c.

@@ -18,8 +18,8 @@ double masked_mse_forward(const float* prediction_rp, const float* target_rp, co
 void masked_mse_backward(float* d_prediction_rp, const float* prediction_rp, const float* target_rp,
                          const float* mask_r, std::int64_t rows, std::int64_t pixels, float scale);
 
-/// The parts of MAE's norm_pix_loss, each row to mean 0 and unbiased variance 1; apart, so that ranks
-/// that hold different channels of the patches can put their sums together in between.
+/// The parts of MAE's norm_pix_loss, each row to mean 0 and unbiased variance 1; apart, so that
+/// ranks that hold different channels of the patches can put their sums together in between.
 void patch_sums(double* sum_r, const float* target_rp, std::int64_t rows, std::int64_t pixels);
 /// Subtract mean_r from the rows; squares_r gets the sums of squares of what is left.
 void center_patches(float* target_rp, double* squares_r, const double* mean_r, std::int64_t rows,

@@ -316,8 +316,7 @@ void validate_graph(const ValidateOptions& options, const Registry& registry) {
   const ops::MeshShape mesh = mesh_of(graph);
   print_warnings(graph);
   // Where division leaves a remainder, the last rank has more.
-  const Plan plan(graph, registry,
-                  plan_options(graph, mesh, mesh.coordinates(mesh.size() - 1)));
+  const Plan plan(graph, registry, plan_options(graph, mesh, mesh.coordinates(mesh.size() - 1)));
   fmt::print("{}", options.json ? plan_json(graph, plan) : plan_text(graph, plan));
 }
 

@@ -28,8 +28,8 @@ struct ValidateOptions {
   bool json = false;
 };
 
-/// Prepare a graph as the rank with most to hold would, without MPI, and print what it found: edges,
-/// model size, predicted memory of a rank. Throws ConfigError or DataError.
+/// Prepare a graph as the rank with most to hold would, without MPI, and print what it found:
+/// edges, model size, predicted memory of a rank. Throws ConfigError or DataError.
 void validate_graph(const ValidateOptions& options, const Registry& registry);
 
 }  // namespace trib::pipeline
