@@ -15,6 +15,10 @@ struct EncoderState final : LayerState {
   Transformer::Saved transformer;
 };
 
+DropKeys keys_of(const Step& step) {
+  return {.seed = step.seed, .sample_keys = step.input.sample_keys};
+}
+
 }  // namespace
 
 Encoder::Encoder(ParameterTable& table, const ModelPlan& plan, const EncoderOptions& options)
@@ -24,11 +28,14 @@ Encoder::Encoder(ParameterTable& table, const ModelPlan& plan, const EncoderOpti
                             .init = Init::sincos_2d,
                             .decay = false,
                             .grid_width = plan.grid_width})),
+      position_dropout_("pos_drop", options.drop_rate),
       transformer_(table, "",
                    {.dim = plan.dim,
                     .depth = options.depth,
                     .heads = options.heads,
                     .mlp_ratio = options.mlp_ratio,
+                    .drop_rate = options.drop_rate,
+                    .drop_path_rate = options.drop_path_rate,
                     .sequence_parallel = options.sequence_parallel},
                    plan.group) {
   if (!options.lead_time) return;
@@ -46,8 +53,13 @@ void Encoder::forward(Step& step) const {
                tokens, plan_.dim);
   if (lead_weight_ >= 0) add_lead_time(step, x_bnd);
 
+  const DropKeys keys = keys_of(step);
+  const DropKeys* drop = step.training ? &keys : nullptr;
+  position_dropout_.apply(drop, x_bnd, x_bnd, {0, batch * tokens}, tokens, plan_.dim);
+
   auto& saved = step.make_state<EncoderState>(index()).transformer;
-  transformer_.forward(step.parameters, step.arena, saved, x_bnd, batch, tokens, step.training);
+  transformer_.forward(step.parameters, step.arena, saved, x_bnd, batch, tokens, step.training,
+                       drop);
   step.x_bnd = Tensor::view(saved.out_rd, {batch, tokens, plan_.dim});
 }
 
@@ -55,7 +67,9 @@ void Encoder::backward(Step& step, Parameters& parameters) const {
   const std::int64_t batch = step.batch(), tokens = plan_.num_visible;
   const auto& saved = step.state<EncoderState>(index()).transformer;
   float* dx_bnd = step.d_x_bnd.data<float>();
-  transformer_.backward(parameters, step.arena, saved, dx_bnd, batch, tokens);
+  const DropKeys keys = keys_of(step);
+  transformer_.backward(parameters, step.arena, saved, dx_bnd, batch, tokens, &keys);
+  position_dropout_.apply(&keys, dx_bnd, dx_bnd, {0, batch * tokens}, tokens, plan_.dim);
   add_position_gradient(parameters.gradient(pos_embed_), dx_bnd, step.masking.visible_or_null(),
                         batch, tokens, plan_.dim);
   if (lead_weight_ >= 0) add_lead_time_gradient(step, parameters, dx_bnd);

@@ -6,7 +6,7 @@
 
 namespace trib::model {
 
-/// x = norm(blocks(x + pos_embed[visible] + lead_time_embed(hours / 100))).
+/// x = norm(blocks(dropout(x + pos_embed[visible] + lead_time_embed(hours / 100)))).
 class Encoder : public Layer {
  public:
   Encoder(ParameterTable& table, const ModelPlan& plan, const EncoderOptions& options);
@@ -24,6 +24,7 @@ class Encoder : public Layer {
   const ModelPlan& plan_;
   ParameterId pos_embed_;
   ParameterId lead_weight_ = -1, lead_bias_ = -1;
+  Dropout position_dropout_;
   Transformer transformer_;
 };
 

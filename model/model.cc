@@ -25,6 +25,13 @@ void require_mlp_ratio(const char* layer, double ratio, std::int64_t dim) {
   }
 }
 
+void require_rate(const char* layer, const char* option, double rate) {
+  if (!(rate >= 0 && rate < 1)) {
+    throw ConfigError(
+        fmt::format("{}: {} is {}, expected at least 0 and below 1", layer, option, rate));
+  }
+}
+
 // Sine-cosine embeddings of a grid spend a quarter of the dim each on sine and cosine of each axis.
 void require_sincos_dim(const char* layer, std::int64_t dim) {
   if (dim < 4 || dim % 4 != 0) {
@@ -145,7 +152,10 @@ Layer& Model::add_encoder(const EncoderOptions& options) {
   require_at_least("encoder", "depth", options.depth, 0);
   require_heads("encoder", options.heads, plan_->dim);
   require_mlp_ratio("encoder", options.mlp_ratio, plan_->dim);
+  require_rate("encoder", "drop_rate", options.drop_rate);
+  require_rate("encoder", "drop_path_rate", options.drop_path_rate);
   plan_->lead_time = options.lead_time;
+  plan_->drops = options.drop_rate > 0 || options.drop_path_rate > 0;
   return add(std::make_unique<Encoder>(table_, *plan_, options));
 }
 
@@ -198,12 +208,14 @@ void Model::begin(Step& step, std::uint64_t seed) const {
     throw ShapeError(
         fmt::format("lead_hours: expected {} values, found {}", batch, input.lead_hours.size()));
   }
-  if (plan_->masked && static_cast<std::int64_t>(input.sample_keys.size()) != batch) {
+  const bool needs_keys = plan_->masked || (plan_->drops && step.training);
+  if (needs_keys && static_cast<std::int64_t>(input.sample_keys.size()) != batch) {
     throw ShapeError(
         fmt::format("sample_keys: expected {} values, found {}", batch, input.sample_keys.size()));
   }
   step.states.clear();
   step.states.resize(layers_.size());
+  step.seed = seed;
   step.masking = plan_->masked
                      ? draw_masks(seed, input.sample_keys, plan_->tokens(), plan_->num_visible)
                      : Masking{};

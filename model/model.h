@@ -95,6 +95,12 @@ struct EncoderOptions {
   bool lead_time = false;  ///< add Linear(1, D)(lead hours / 100) after the position embedding
   /// Divide tokens over the tensor axis where the heads are not (see TransformerOptions).
   bool sequence_parallel = false;
+  /// In training: the fraction dropped of the elements of the embedded tokens and of what each
+  /// attention and MLP gives.
+  double drop_rate = 0;
+  /// In training: the fraction of samples that skip the last block's attention, and its MLP; from 0
+  /// in the first block it rises linearly.
+  double drop_path_rate = 0;
 };
 
 struct MaeHeadOptions {
@@ -160,7 +166,7 @@ class Model {
   std::int64_t dim() const;     ///< D
 
   /// Check the shapes of a step's input and draw its masks; call before the first layer's forward.
-  /// The masks are a function of (seed, sample key). Throws ShapeError.
+  /// The masks, and what is dropped, are a function of (seed, sample key). Throws ShapeError.
   void begin(Step& step, std::uint64_t seed) const;
   /// All layers in order, then step.loss is set (if a head computes one).
   void forward(Step& step) const;

@@ -24,6 +24,7 @@ struct ModelPlan {
   std::int64_t num_visible = 0;                  ///< N': tokens per sample that the encoder sees
   bool masked = false;        ///< whether the encoder sees a random part of the tokens
   bool lead_time = false;     ///< whether the encoder reads the lead time
+  bool drops = false;         ///< whether the encoder drops elements or paths in training
   bool forms_tokens = false;  ///< whether the aggregation asks for finished tokens
   const Tokenizer* tokenizer = nullptr;
 

@@ -84,6 +84,7 @@ struct Step {
   StepArena& arena;
   const Parameters& parameters;
   bool training;
+  std::uint64_t seed = 0;  ///< of random choices; set by Model::begin
 
   Masking masking;
   ChannelPatches channels;

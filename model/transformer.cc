@@ -25,10 +25,18 @@ Range own_head_rows(const TransformerOptions& options, const TensorGroup& group)
   return {heads.begin * head_dim, heads.end * head_dim};
 }
 
+// As torch.linspace(0, rate, depth) in timm.
+double drop_path_rate_of_block(const TransformerOptions& options, std::int64_t block) {
+  if (options.depth < 2) return 0;
+  return options.drop_path_rate * static_cast<double>(block) /
+         static_cast<double>(options.depth - 1);
+}
+
 }  // namespace
 
 TransformerBlock::TransformerBlock(ParameterTable& table, const std::string& name,
-                                   const TransformerOptions& options, const TensorGroup& group)
+                                   const TransformerOptions& options, double drop_path_rate,
+                                   const TensorGroup& group)
     : group_(group),
       dim_(options.dim),
       heads_(options.heads),
@@ -38,11 +46,13 @@ TransformerBlock::TransformerBlock(ParameterTable& table, const std::string& nam
       qkv_(table, name + ".attn.qkv", dim_, 3 * dim_,
            {.split = split_rows(group, 3, own_head_rows(options, group))}),
       proj_(table, name + ".attn.proj", dim_, dim_, {own_head_rows(options, group)}, group),
+      attention_dropout_(name + ".attn", options.drop_rate, drop_path_rate),
       norm2_(table, name + ".norm2", dim_, is_sequence_parallel_),
       fc1_(table, name + ".mlp.fc1", dim_, hidden_dim(options),
            {.split = split_rows(group, 1, group.own(hidden_dim(options)))}),
       fc2_(table, name + ".mlp.fc2", hidden_dim(options), dim_, {group.own(hidden_dim(options))},
-           group) {}
+           group),
+      mlp_dropout_(name + ".mlp", options.drop_rate, drop_path_rate) {}
 
 Range TransformerBlock::own_rows(std::int64_t rows) const {
   return is_sequence_parallel_ ? group_.own(rows) : Range{0, rows};
@@ -84,7 +94,7 @@ const float* TransformerBlock::sum_of_own_rows(StepArena& arena, float* dx_rd,
 
 void TransformerBlock::forward(const Parameters& parameters, StepArena& arena, Saved& saved,
                                float* out_nd, const float* x_nd, std::int64_t batch,
-                               std::int64_t tokens) const {
+                               std::int64_t tokens, const DropKeys* drop) const {
   const std::int64_t rows = batch * tokens, own = own_rows(rows).size();
   saved.x_nd = x_nd;
   saved.norm1_nd = arena.floats(own * dim_);
@@ -108,6 +118,7 @@ void TransformerBlock::forward(const Parameters& parameters, StepArena& arena, S
   ops::attention_forward(saved.attended_ra, saved.lse_bhn, saved.qkv_r3a, batch, tokens,
                          own_heads(), head_dim());
   sum_to_own_rows(proj_, parameters, arena, saved.middle_nd, saved.attended_ra, rows);
+  attention_dropout_.apply(drop, saved.middle_nd, saved.middle_nd, own_rows(rows), tokens, dim_);
   ops::add(saved.middle_nd, x_nd, own * dim_);
 
   norm2_.forward(parameters, saved.norm2_nd, saved.mean2_n, saved.rstd2_n, saved.middle_nd, own);
@@ -117,18 +128,23 @@ void TransformerBlock::forward(const Parameters& parameters, StepArena& arena, S
   }
   ops::gelu_forward(saved.activated_rm, saved.hidden_rm, rows * hidden_);
   sum_to_own_rows(fc2_, parameters, arena, out_nd, saved.activated_rm, rows);
+  mlp_dropout_.apply(drop, out_nd, out_nd, own_rows(rows), tokens, dim_);
   ops::add(out_nd, saved.middle_nd, own * dim_);
 }
 
 void TransformerBlock::backward(Parameters& parameters, StepArena& arena, const Saved& saved,
-                                float* dx_nd, std::int64_t batch, std::int64_t tokens) const {
+                                float* dx_nd, std::int64_t batch, std::int64_t tokens,
+                                const DropKeys* drop) const {
   const std::int64_t rows = batch * tokens, own = own_rows(rows).size();
   const StepArena::Scope scope(arena);
   float* d_branch_rd = arena.floats(rows * dim_);
   {
     const StepArena::Scope mlp(arena);
     float* d_hidden_rm = arena.floats(rows * hidden_);
-    fc2_.backward(parameters, d_hidden_rm, all_rows(arena, dx_nd, rows), saved.activated_rm, rows);
+    const float* d_mlp_nd =
+        mlp_dropout_.apply(drop, d_branch_rd, dx_nd, own_rows(rows), tokens, dim_);
+    fc2_.backward(parameters, d_hidden_rm, all_rows(arena, d_mlp_nd, rows), saved.activated_rm,
+                  rows);
     ops::gelu_backward(d_hidden_rm, d_hidden_rm, saved.hidden_rm, rows * hidden_);
     fc1_.backward(parameters, d_branch_rd, d_hidden_rm, all_rows(arena, saved.norm2_nd, rows),
                   rows);
@@ -137,7 +153,11 @@ void TransformerBlock::backward(Parameters& parameters, StepArena& arena, const 
   }
   float* d_qkv_r3a = arena.floats(rows * 3 * own_width());
   float* d_attended_ra = d_branch_rd;  // in use one after the other
-  proj_.backward(parameters, d_attended_ra, all_rows(arena, dx_nd, rows), saved.attended_ra, rows);
+  // Nobody reads norm2_nd any more.
+  const float* d_attention_nd =
+      attention_dropout_.apply(drop, saved.norm2_nd, dx_nd, own_rows(rows), tokens, dim_);
+  proj_.backward(parameters, d_attended_ra, all_rows(arena, d_attention_nd, rows),
+                 saved.attended_ra, rows);
   ops::attention_backward(d_qkv_r3a, d_attended_ra, saved.qkv_r3a, saved.attended_ra, saved.lse_bhn,
                           batch, tokens, own_heads(), head_dim());
   qkv_.backward(parameters, d_branch_rd, d_qkv_r3a, all_rows(arena, saved.norm1_nd, rows), rows);
@@ -174,7 +194,8 @@ Transformer::Transformer(ParameterTable& table, const std::string& prefix,
       blocks_([&] {
         std::vector<TransformerBlock> blocks;
         for (std::int64_t i = 0; i < options.depth; ++i) {
-          blocks.emplace_back(table, prefix + "blocks." + std::to_string(i), options, group);
+          blocks.emplace_back(table, prefix + "blocks." + std::to_string(i), options,
+                              drop_path_rate_of_block(options, i), group);
         }
         return blocks;
       }()),
@@ -185,7 +206,8 @@ Range Transformer::own_rows(std::int64_t rows) const {
 }
 
 void Transformer::forward(const Parameters& parameters, StepArena& arena, Saved& saved, float* x_rd,
-                          std::int64_t batch, std::int64_t tokens, bool training) const {
+                          std::int64_t batch, std::int64_t tokens, bool training,
+                          const DropKeys* drop) const {
   const std::int64_t rows = batch * tokens;
   const Range own = own_rows(rows);
   saved.out_rd = arena.floats(rows * dim_);
@@ -197,7 +219,7 @@ void Transformer::forward(const Parameters& parameters, StepArena& arena, Saved&
     std::optional<StepArena::Scope> scope;
     if (!training) scope.emplace(arena);
     float* out_nd = training ? arena.floats(own.size() * dim_) : x_nd;
-    blocks_[i].forward(parameters, arena, saved.blocks[i], out_nd, x_nd, batch, tokens);
+    blocks_[i].forward(parameters, arena, saved.blocks[i], out_nd, x_nd, batch, tokens, drop);
     x_nd = out_nd;
   }
   saved.x_nd = x_nd;
@@ -207,14 +229,15 @@ void Transformer::forward(const Parameters& parameters, StepArena& arena, Saved&
 }
 
 void Transformer::backward(Parameters& parameters, StepArena& arena, const Saved& saved,
-                           float* dx_rd, std::int64_t batch, std::int64_t tokens) const {
+                           float* dx_rd, std::int64_t batch, std::int64_t tokens,
+                           const DropKeys* drop) const {
   const std::int64_t rows = batch * tokens;
   const Range own = own_rows(rows);
   float* dx_nd = dx_rd + own.begin * dim_;
   norm_.backward(parameters, dx_nd, dx_nd, saved.x_nd, saved.mean_n, saved.rstd_n, own.size(),
                  /*accumulate_dx=*/false);
   for (std::size_t i = blocks_.size(); i-- > 0;) {
-    blocks_[i].backward(parameters, arena, saved.blocks[i], dx_nd, batch, tokens);
+    blocks_[i].backward(parameters, arena, saved.blocks[i], dx_nd, batch, tokens, drop);
   }
   if (is_sequence_parallel_) group_.all_gather_rows(dx_rd, dx_nd, rows, dim_);
 }

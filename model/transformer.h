@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "model/dropout.h"
 #include "model/model.h"
 #include "model/modules.h"
 #include "model/parallel/row_parallel_linear.h"
@@ -20,6 +21,10 @@ struct TransformerOptions {
   std::int64_t depth = 0;
   std::int64_t heads = 0;
   double mlp_ratio = 4;
+  double drop_rate = 0;  ///< of the elements that an attention or an MLP gives
+  /// Of the samples whose attention or MLP is left out, in the last block; from 0 in the first it
+  /// rises linearly.
+  double drop_path_rate = 0;
   /// Between the attentions and MLPs, which need all rows, each rank works on rows of its own
   /// (Korthikanti et al., 2022). Saves memory, sends as much as without.
   bool sequence_parallel = false;
@@ -43,14 +48,17 @@ class TransformerBlock {
   };
 
   TransformerBlock(ParameterTable& table, const std::string& name,
-                   const TransformerOptions& options, const TensorGroup& group);
+                   const TransformerOptions& options, double drop_path_rate,
+                   const TensorGroup& group);
 
-  /// out_nd may be x_nd if no backward follows.
+  /// out_nd may be x_nd if no backward follows. Without keys nothing is dropped.
   void forward(const Parameters& parameters, StepArena& arena, Saved& saved, float* out_nd,
-               const float* x_nd, std::int64_t batch, std::int64_t tokens) const;
-  /// dx_nd holds the gradient by the output on entry, by the input on return.
+               const float* x_nd, std::int64_t batch, std::int64_t tokens,
+               const DropKeys* drop) const;
+  /// dx_nd holds the gradient by the output on entry, by the input on return. Takes the keys of
+  /// forward; uses up what is saved.
   void backward(Parameters& parameters, StepArena& arena, const Saved& saved, float* dx_nd,
-                std::int64_t batch, std::int64_t tokens) const;
+                std::int64_t batch, std::int64_t tokens, const DropKeys* drop) const;
 
   /// Bytes kept by forward, taken beyond them by forward, and taken by backward.
   LayerMemory memory(std::int64_t batch, std::int64_t tokens) const;
@@ -73,9 +81,11 @@ class TransformerBlock {
   LayerNorm norm1_;
   Linear qkv_;
   RowParallelLinear proj_;
+  Dropout attention_dropout_;
   LayerNorm norm2_;
   Linear fc1_;
   RowParallelLinear fc2_;
+  Dropout mlp_dropout_;
 };
 
 /// Blocks `prefix`blocks.0 ... and the last norm `prefix`norm. Takes and gives replicated tokens.
@@ -91,12 +101,14 @@ class Transformer {
               const TensorGroup& group);
 
   /// Leaves the result in saved.out_rd. Unless `training`, x_rd is used as working memory and
-  /// nothing is kept of the blocks.
+  /// nothing is kept of the blocks. Without keys nothing is dropped.
   void forward(const Parameters& parameters, StepArena& arena, Saved& saved, float* x_rd,
-               std::int64_t batch, std::int64_t tokens, bool training) const;
-  /// dx_rd holds the gradient by the output on entry, by the input on return.
+               std::int64_t batch, std::int64_t tokens, bool training,
+               const DropKeys* drop = nullptr) const;
+  /// dx_rd holds the gradient by the output on entry, by the input on return. Takes the keys of
+  /// forward; uses up what is saved.
   void backward(Parameters& parameters, StepArena& arena, const Saved& saved, float* dx_rd,
-                std::int64_t batch, std::int64_t tokens) const;
+                std::int64_t batch, std::int64_t tokens, const DropKeys* drop = nullptr) const;
 
   LayerMemory memory(std::int64_t batch, std::int64_t tokens, bool training) const;
   std::int64_t flops(std::int64_t batch, std::int64_t tokens) const;

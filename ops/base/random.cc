@@ -13,6 +13,11 @@ using Block = std::array<std::uint32_t, 4>;
 
 constexpr double kInverse2To53 = 0x1p-53;
 
+// Of Philox4x32-10.
+constexpr int kRounds = 10;
+constexpr std::uint64_t kFactor0 = 0xD2511F53, kFactor1 = 0xCD9E8D57;
+constexpr std::uint32_t kKeyStep0 = 0x9E3779B9, kKeyStep1 = 0xBB67AE85;
+
 // What a block is drawn for, so that draws and keys of substreams never share a counter.
 enum class Purpose : std::uint32_t { draw = 0, substream = 1 };
 
@@ -73,15 +78,15 @@ double normal_quantile(double probability) {
 }  // namespace
 
 Block philox4x32(Block counter, std::array<std::uint32_t, 2> key) {
-  for (int round = 0; round < 10; ++round) {
-    const std::uint64_t product0 = std::uint64_t{0xD2511F53} * counter[0];
-    const std::uint64_t product1 = std::uint64_t{0xCD9E8D57} * counter[2];
+  for (int round = 0; round < kRounds; ++round) {
+    const std::uint64_t product0 = kFactor0 * counter[0];
+    const std::uint64_t product1 = kFactor1 * counter[2];
     counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0],
                static_cast<std::uint32_t>(product1),
                static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1],
                static_cast<std::uint32_t>(product0)};
-    key[0] += 0x9E3779B9;
-    key[1] += 0xBB67AE85;
+    key[0] += kKeyStep0;
+    key[1] += kKeyStep1;
   }
   return counter;
 }
@@ -97,6 +102,29 @@ RandomStream RandomStream::substream(std::uint64_t id) const {
 std::uint64_t RandomStream::bits(std::uint64_t index) const {
   const Block block = draw_block(key_, index, Purpose::draw);
   return join(block[0], block[1]);
+}
+
+void RandomStream::words(Words& words, std::uint64_t first) const {
+  for (std::size_t i = 0; i < kLanes; ++i) {
+    words[0][i] = static_cast<std::uint32_t>(first + i);
+    words[1][i] = static_cast<std::uint32_t>((first + i) >> 32);
+    words[2][i] = static_cast<std::uint32_t>(Purpose::draw);
+    words[3][i] = 0;
+  }
+  auto key0 = static_cast<std::uint32_t>(key_), key1 = static_cast<std::uint32_t>(key_ >> 32);
+  for (int round = 0; round < kRounds; ++round) {
+#pragma omp simd
+    for (std::size_t i = 0; i < kLanes; ++i) {
+      const std::uint64_t product0 = kFactor0 * words[0][i];
+      const std::uint64_t product1 = kFactor1 * words[2][i];
+      words[0][i] = static_cast<std::uint32_t>(product1 >> 32) ^ words[1][i] ^ key0;
+      words[1][i] = static_cast<std::uint32_t>(product1);
+      words[2][i] = static_cast<std::uint32_t>(product0 >> 32) ^ words[3][i] ^ key1;
+      words[3][i] = static_cast<std::uint32_t>(product0);
+    }
+    key0 += kKeyStep0;
+    key1 += kKeyStep1;
+  }
 }
 
 float RandomStream::uniform(std::uint64_t index) const {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,11 @@ class RandomStream {
 
   /// 64 uniform bits.
   std::uint64_t bits(std::uint64_t index) const;
+  /// For many numbers at once: the four words of kLanes consecutive indices, [word][index - first].
+  /// The first two words of an index are the halves of its bits(), low one first.
+  static constexpr std::size_t kLanes = 8;
+  using Words = std::array<std::array<std::uint32_t, kLanes>, 4>;
+  void words(Words& words, std::uint64_t first) const;
   /// Uniform in [0, 1), 24 bits.
   float uniform(std::uint64_t index) const;
   /// Uniform integer in [0, bound); bound > 0.

@@ -182,6 +182,18 @@ StageDeclaration encoder_declaration() {
           "Divide the tokens, too, over the ranks of the tensor axis where a block works "
           "on each alone (norms, sums): less memory, as much traffic.")
           .or_else(false),
+      param::number("drop_rate",
+                    "Fraction of the elements of the embedded tokens, and of what each attention "
+                    "and MLP gives, that is dropped in training.")
+          .at_least(0)
+          .below(1)
+          .or_else(0.0),
+      param::number("drop_path_rate",
+                    "Fraction of the samples that skip the attention, and the MLP, of the last "
+                    "block in training; from 0 in the first block it rises linearly.")
+          .at_least(0)
+          .below(1)
+          .or_else(0.0),
   };
   return d;
 }
@@ -197,6 +209,8 @@ std::unique_ptr<Stage> make_encoder(const StageContext& context) {
   options.encoder.heads = p.integer("heads");
   options.encoder.mlp_ratio = p.number("mlp_ratio");
   options.encoder.sequence_parallel = p.boolean("sequence_parallel");
+  options.encoder.drop_rate = p.number("drop_rate");
+  options.encoder.drop_path_rate = p.number("drop_path_rate");
   options.lead_time_given = p.has("lead_time");
   if (options.lead_time_given) options.encoder.lead_time = p.boolean("lead_time");
   return std::make_unique<LayerStage<Options>>(

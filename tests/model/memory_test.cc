@@ -52,7 +52,20 @@ INSTANTIATE_TEST_SUITE_P(
                           .depth = 1,
                           .batch = 1,
                           .dim = 12},
-        SmallModelOptions{.head = Head::forecast, .depth = 0, .residual = true, .dim = 4}));
+        SmallModelOptions{.head = Head::forecast, .depth = 0, .residual = true, .dim = 4},
+        SmallModelOptions{.drop_rate = 0.3},
+        SmallModelOptions{.head = Head::forecast,
+                          .depth = 3,
+                          .batch = 3,
+                          .drop_rate = 0.3,
+                          .drop_path_rate = 0.4}));
+
+TEST(StepMemory, IsTheSameWithDropout) {
+  const auto without = test::small_model({});
+  const auto with = test::small_model({.drop_rate = 0.3, .drop_path_rate = 0.4});
+  EXPECT_EQ(with->arena_bytes(2, true), without->arena_bytes(2, true));
+  EXPECT_EQ(peak_of(*with, 2, true), peak_of(*without, 2, true));
+}
 
 // Operations of the matrix products of a training step, layer by layer.
 TEST(StepFlops, AreThoseOfTheMatrixProducts) {

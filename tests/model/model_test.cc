@@ -310,6 +310,19 @@ TEST(Model, RefusesWhatCannotBe) {
                 model.add_aggregation({.heads = 5});
               }),
               HasSubstr("5 heads do not divide dim 12"));
+  for (const double rate : {1.0, -0.1, std::numeric_limits<double>::quiet_NaN()}) {
+    const auto encoder_error = [&](const EncoderOptions& options) {
+      return config_error_of([&] {
+        Model model(input);
+        model.add_tokenizer({.patch = 4, .dim = 12});
+        model.add_aggregation({.heads = 3});
+        model.add_encoder(options);
+      });
+    };
+    EXPECT_THAT(encoder_error({.heads = 3, .drop_rate = rate}), HasSubstr("encoder: drop_rate is"));
+    EXPECT_THAT(encoder_error({.heads = 3, .drop_path_rate = rate}),
+                HasSubstr("encoder: drop_path_rate is"));
+  }
   EXPECT_THAT(config_error_of([&] {
                 Model model(input);
                 up_to_encoder(model);

@@ -53,6 +53,8 @@ struct SmallModelOptions {
   std::int64_t partitions = 0;  // of D-CHAG; 0: all channels at once
   std::int64_t tree = 0;
   bool share = true;
+  double drop_rate = 0;
+  double drop_path_rate = 0;
 };
 
 /// Three channels of 8 x 12 pixels, patches of 4 x 4: six tokens, odd sizes where they are allowed.
@@ -72,8 +74,12 @@ inline std::unique_ptr<model::Model> small_model(const SmallModelOptions& option
        .tree = options.tree,
        .share = options.share,
        .fused = options.fused});
-  made->add_encoder(
-      {.depth = options.depth, .heads = 2, .mlp_ratio = 2, .lead_time = options.lead_time});
+  made->add_encoder({.depth = options.depth,
+                     .heads = 2,
+                     .mlp_ratio = 2,
+                     .lead_time = options.lead_time,
+                     .drop_rate = options.drop_rate,
+                     .drop_path_rate = options.drop_path_rate});
   if (options.head == Head::mae) {
     made->add_mae_head(
         {.mask_ratio = 0.5, .dim = 8, .depth = 1, .heads = 2, .norm_pix = options.norm_pix});
@@ -102,9 +108,9 @@ inline model::StepInput small_batch(const model::Model& model, std::int64_t batc
 
 /// One forward on a fresh arena; returns the loss.
 inline double loss_of(const model::Model& model, const model::Parameters& parameters,
-                      const model::StepInput& input) {
+                      const model::StepInput& input, bool training = false) {
   StepArena arena;
-  model::Step step(input, arena, parameters, /*train=*/false);
+  model::Step step(input, arena, parameters, training);
   model.begin(step, 5);
   model.forward(step);
   return step.loss;

@@ -35,6 +35,8 @@ struct Case {
   bool residual = false;
   std::int64_t channels = 21;
   std::int64_t batch = 2;
+  double drop_rate = 0;
+  double drop_path_rate = 0;
 };
 
 std::ostream& operator<<(std::ostream& out, const Case& c) {
@@ -59,7 +61,9 @@ std::unique_ptr<Model> make_model(const Case& c, const Division& division) {
                      .heads = 8,
                      .mlp_ratio = 2,
                      .lead_time = !c.mae,
-                     .sequence_parallel = c.sequence_parallel});
+                     .sequence_parallel = c.sequence_parallel,
+                     .drop_rate = c.drop_rate,
+                     .drop_path_rate = c.drop_path_rate});
   if (c.mae) {
     made->add_mae_head(
         {.mask_ratio = 0.5, .dim = 16, .depth = 1, .heads = 4, .norm_pix = c.norm_pix});
@@ -288,6 +292,23 @@ std::vector<Case> cases() {
                  .norm_pix = true});
   all.push_back({.name = "residual", .mae = false, .aggregation = {.heads = 8}, .residual = true});
   all.push_back({.name = "few_heads", .aggregation = {.heads = 2}, .channels = 22});
+  for (const bool mae : {true, false}) {
+    for (const bool sequence_parallel : {false, true}) {
+      Case c{.name = fmt::format("dropout_{}{}", mae ? "mae" : "forecast",
+                                 sequence_parallel ? "_sequence_parallel" : ""),
+             .mae = mae,
+             .aggregation = dchag,
+             .sequence_parallel = sequence_parallel,
+             .batch = 5,
+             .drop_rate = 0.3,
+             .drop_path_rate = 0.4};
+      all.push_back(c);
+      c.name += "_replicated";
+      c.distributed = false;
+      c.aggregation = {.heads = 8};
+      all.push_back(c);
+    }
+  }
   return all;
 }
 

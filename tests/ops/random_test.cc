@@ -42,6 +42,27 @@ TEST(RandomStream, NumbersStayTheSameFromReleaseToRelease) {
   EXPECT_EQ(RandomStream(7, "weight").bits(0), 9384678784628169015ULL);
 }
 
+TEST(RandomStream, WordsAreThoseOfSingleDraws) {
+  const RandomStream stream(7, "words");
+  // Across the place where the lower half of the index overflows.
+  for (const std::uint64_t first :
+       {std::uint64_t{0}, std::uint64_t{12345}, std::uint64_t{0xFFFFFFFC}}) {
+    RandomStream::Words words;
+    stream.words(words, first);
+    for (std::size_t i = 0; i < RandomStream::kLanes; ++i) {
+      const auto join = [&](std::size_t word) {
+        return static_cast<std::uint64_t>(words[word + 1][i]) << 32 | words[word][i];
+      };
+      EXPECT_EQ(stream.bits(first + i), join(0));
+      // A normal number takes its radius from the first two words, its angle from the others.
+      const double radius =
+          std::sqrt(-2 * std::log((static_cast<double>(join(0) >> 11) + 1) * 0x1p-53));
+      const double angle = 2 * std::numbers::pi * static_cast<double>(join(2) >> 11) * 0x1p-53;
+      EXPECT_FLOAT_EQ(stream.normal(first + i), static_cast<float>(radius * std::cos(angle)));
+    }
+  }
+}
+
 TEST(RandomStream, UniformFillsItsRangeEvenly) {
   const RandomStream stream(1, "uniform");
   constexpr int kCount = 100000;
