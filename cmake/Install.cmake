@@ -15,6 +15,8 @@ foreach(room ops io model pipeline)
     FILES_MATCHING PATTERN "*.h"
     # Internal; they need headers of other libraries.
     PATTERN communication_thread.h EXCLUDE
+    PATTERN operation.h EXCLUDE
+    PATTERN watchdog.h EXCLUDE
     PATTERN value_json.h EXCLUDE)
 endforeach()
 install(DIRECTORY graphs DESTINATION ${CMAKE_INSTALL_DATADIR}/tributary)
