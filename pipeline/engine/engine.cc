@@ -66,6 +66,8 @@ class Engine::Impl {
     pump();  // if nothing is in flight, nobody else would notice
   }
 
+  bool sinks_satisfied() const { return unsatisfied_sinks_ == 0; }
+
   std::function<void(const Failure&)> on_failure_;
   std::function<bool()> interrupted_;
 
@@ -116,7 +118,7 @@ class Engine::Impl {
   // Runs on one thread at a time.
   void start_reads() {
     if (!source_open_) return;
-    if (!plan_.training() && interrupted_ && interrupted_()) stopping_ = true;
+    if (!steps_.ends_run && interrupted_ && interrupted_()) stopping_ = true;
     while (!stopping_ && !exhausted_) {
       if (!next_task_) next_task_ = sampler_.next();
       if (!next_task_) {
@@ -397,10 +399,14 @@ class Engine::Impl {
               guarded(
                   planned.name(), [&] { return fmt::format("batch {}", message->batch->index); },
                   [&] {
-                    const trace::Span span("sink", planned.name());
-                    if (planned.sink->satisfied()) return;
-                    planned.sink->consume_step(*message->step);
-                    stop_when_satisfied(*planned.sink);
+                    {
+                      const trace::Span span("sink", planned.name());
+                      if (!planned.sink->satisfied()) {
+                        planned.sink->consume_step(*message->step);
+                        stop_when_satisfied(*planned.sink);
+                      }
+                    }
+                    steps_.finish(*message);
                   });
               last_step_end_ = trace::seconds();
             });
@@ -411,10 +417,10 @@ class Engine::Impl {
     }
   }
 
-  // A graph that trains ends with its training; any other when all its sinks have had enough.
+  // A graph ends when all its sinks have had enough, unless its steps decide.
   // Called after each consume: a sink becomes satisfied once, and only its own thread may ask it.
   void stop_when_satisfied(const SinkStage& sink) {
-    if (sink.satisfied() && --unsatisfied_sinks_ == 0 && !plan_.training()) stop();
+    if (sink.satisfied() && --unsatisfied_sinks_ == 0 && !steps_.ends_run) stop();
   }
 
   void finish_sinks() {
@@ -465,6 +471,9 @@ EngineReport Engine::run() {
 }
 void Engine::stop() {
   impl_->stop();
+}
+bool Engine::sinks_satisfied() const {
+  return impl_->sinks_satisfied();
 }
 void Engine::on_failure(std::function<void(const Failure&)> callback) {
   impl_->on_failure_ = std::move(callback);

@@ -19,6 +19,9 @@ namespace trib::pipeline {
 struct StepHandler {
   std::function<std::unique_ptr<model::Step>(const Batch&)> begin;
   std::function<void(StepMessage&)> finish;
+  /// Whether `finish` alone ends the run early, by Engine::stop(), because all ranks must end after
+  /// the same step. If not, so do an interrupt and sinks that have had enough.
+  bool ends_run = false;
 };
 
 struct EngineReport {
@@ -45,8 +48,9 @@ class Engine {
   void stop();
   /// Called with the first error as soon as it happens, from the thread it happened on.
   void on_failure(std::function<void(const Failure&)> callback);
-  /// Asked before each read whether a graph that does not train should end early (a training ends
-  /// after a step, on all ranks at once).
+  /// Whether every sink has had enough. May be asked from any thread.
+  bool sinks_satisfied() const;
+  /// Asked before each read whether to end early, unless StepHandler::ends_run.
   void interrupted_by(std::function<bool()> interrupted);
 
  private:

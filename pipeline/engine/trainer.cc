@@ -1,7 +1,6 @@
 #include "pipeline/engine/trainer.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <optional>
 #include <span>
@@ -34,21 +33,6 @@ model::StepInput input_of(const Batch& batch, std::int64_t begin, std::int64_t e
   return input;
 }
 
-// A number that tells batches of different samples, or different pieces of them, apart.
-std::uint32_t mark_of(const Batch& batch) {
-  std::uint64_t mark = 0;
-  const auto mix = [&](std::int64_t value) {
-    mark = (mark ^ static_cast<std::uint64_t>(value)) * 0x9E3779B97F4A7C15U;
-    mark ^= mark >> 32U;
-  };
-  for (std::size_t b = 0; b < batch.requests.size(); ++b) {
-    const io::Window& window = batch.provenance[b].window;
-    mix(static_cast<std::int64_t>(batch.requests[b].position));
-    for (const std::int64_t value : {window.y, window.x, window.height, window.width}) mix(value);
-  }
-  return static_cast<std::uint32_t>(mark >> 32U);
-}
-
 void scale(std::span<float> values, float factor) {
   parallel_for(static_cast<std::int64_t>(values.size()), 1 << 16,
                [&](std::int64_t begin, std::int64_t end) {
@@ -68,6 +52,7 @@ Trainer::Trainer(const TrainingPlan& plan, std::shared_ptr<const model::Model> m
       options_(std::move(options)),
       parameters_(model_->table()),
       optimizer_(model_->table(), {plan.beta1, plan.beta2, plan.eps, plan.weight_decay}),
+      agreement_(communicator, model_->group(), ops::MeshAxis::world),
       schedule_{plan.lr, plan.start_lr, plan.min_lr, plan.warmup_steps, plan.steps},
       arena_(static_cast<std::size_t>(model_->arena_bytes(options_.rank_batch_size, true))) {
   parameters_.initialize(options_.seed);
@@ -75,7 +60,7 @@ Trainer::Trainer(const TrainingPlan& plan, std::shared_ptr<const model::Model> m
 
 std::unique_ptr<model::Step> Trainer::begin(const Batch& batch) {
   communicator_.enter(ops::Phase::forward);
-  samples_mark_ = mark_of(batch);
+  agreement_.begin(batch);
   arena_.reset();
   parameters_.zero_gradients();
   auto step = std::make_unique<model::Step>(input_of(batch, 0, batch.x_bchw.dim(0), 0), arena_,
@@ -106,7 +91,9 @@ StepReport Trainer::finish(model::Step& step, bool wants_stop) {
     }
   }
   communicator_.enter(ops::Phase::optimizer);
-  share(report, step.loss, wants_stop);
+  const StepAgreement::Settled settled = agreement_.settle(report.step, step.loss, wants_stop);
+  report.loss = settled.loss / options_.data_ranks;
+  stop_agreed_ = settled.stop;
   report.grad_norm = model::gradient_norm(parameters_, model_->group());
   if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) {
     throw RuntimeError(
@@ -121,25 +108,6 @@ StepReport Trainer::finish(model::Step& step, bool wants_stop) {
   optimizer_.step(parameters_, report.lr, clip);
   communicator_.enter(ops::Phase::setup);
   return report;
-}
-
-void Trainer::share(StepReport& report, double loss, bool wants_stop) {
-  const model::TensorGroup& group = model_->group();
-  // The ranks of a tensor group know the same loss: one of them speaks for all. Their marks must
-  // be the same, and then add up to zero with these weights.
-  const double weight = group.rank() == 0 ? group.size() - 1 : -1;
-  std::array<double, 3> shared{group.rank() == 0 ? loss : 0.0, wants_stop ? 1.0 : 0.0,
-                               group.is_alone() ? 0.0 : weight * samples_mark_};
-  communicator_.all_reduce_sum(ops::MeshAxis::world, std::span<double>(shared)).wait();
-  report.loss = shared[0] / options_.data_ranks;
-  stop_agreed_ = shared[1] > 0;
-  if (shared[2] == 0) return;
-  throw DataError(
-      fmt::format("step {}: the ranks of the tensor axis hold different samples. Either an image "
-                  "was skipped on some of them alone, because a part of its channels is damaged, "
-                  "or channels that miss different pixels made 'crop' choose different places: "
-                  "set its max_missing to 1",
-                  report.step));
 }
 
 void Trainer::keep_evaluation_batch(std::vector<Sample> samples) {

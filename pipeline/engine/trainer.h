@@ -10,6 +10,7 @@
 #include "model/model.h"
 #include "model/optimizer.h"
 #include "ops/comm/communicator.h"
+#include "pipeline/engine/step_agreement.h"
 #include "pipeline/stage/flow.h"
 #include "pipeline/stage/stage.h"
 
@@ -58,8 +59,6 @@ class Trainer {
   std::int64_t steps() const { return steps_; }
 
  private:
-  /// Agree with all ranks on the loss and on whether to stop, before the update.
-  void share(StepReport& report, double loss, bool wants_stop);
   std::vector<double> standard_deviations(const std::vector<std::string>& variables) const;
 
   TrainingPlan plan_;
@@ -68,10 +67,10 @@ class Trainer {
   Options options_;
   model::Parameters parameters_;
   model::AdamW optimizer_;
+  StepAgreement agreement_;
   model::CosineSchedule schedule_;
   StepArena arena_;
   Batch evaluation_;
-  std::uint32_t samples_mark_ = 0;  // of the step's samples
   std::int64_t steps_ = 0;
   bool stop_agreed_ = false;
 };

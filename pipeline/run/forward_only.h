@@ -1,42 +1,42 @@
 // Steps of a graph with a model and without training: the forward pass of the initial weights.
 #pragma once
 
+#include <functional>
+#include <memory>
+#include <optional>
+
 #include "model/model.h"
+#include "ops/comm/communicator.h"
 #include "pipeline/engine/engine.h"
 #include "pipeline/engine/plan.h"
+#include "pipeline/engine/step_agreement.h"
 
 namespace trib::pipeline {
 
 class ForwardOnly {
  public:
-  explicit ForwardOnly(const Plan& plan)
-      : model_(plan.model()),
-        seed_(plan.options().seed),
-        parameters_(model_->table(), false),
-        arena_(static_cast<std::size_t>(model_->arena_bytes(plan.rank_batch_size(), false))) {
-    parameters_.initialize(seed_);
-  }
+  /// An undivided model needs no communicator.
+  ForwardOnly(const Plan& plan, ops::Communicator* communicator);
 
-  StepHandler handler() {
-    return {[this](const Batch& batch) { return begin(batch); }, [](StepMessage&) {}};
-  }
+  /// What the engine calls. Ranks of a tensor group work on each step together, so that none may
+  /// end before the others: they agree after each step whether any of them wants to, and all call
+  /// `stop` then. A rank that shares its model with no other stops when it likes.
+  StepHandler handler(std::function<bool()> wants_stop, std::function<void()> stop);
+  std::int64_t steps() const { return steps_; }
 
  private:
-  std::unique_ptr<model::Step> begin(const Batch& batch) {
-    arena_.reset();
-    model::StepInput input{batch.x_bchw, batch.target_bvhw, batch.lead_hours, {}};
-    for (const SampleRequest& request : batch.requests) {
-      input.sample_keys.push_back(request.position);
-    }
-    auto step = std::make_unique<model::Step>(std::move(input), arena_, parameters_, false);
-    model_->begin(*step, seed_);
-    return step;
-  }
+  std::unique_ptr<model::Step> begin(const Batch& batch);
+  void finish(const model::Step& step);
 
   std::shared_ptr<const model::Model> model_;
+  ops::Communicator* communicator_;
   std::uint64_t seed_;
   model::Parameters parameters_;
   StepArena arena_;
+  std::optional<StepAgreement> agreement_;  // of a divided model
+  std::function<bool()> wants_stop_;
+  std::function<void()> stop_;
+  std::int64_t steps_ = 0;
 };
 
 }  // namespace trib::pipeline

@@ -99,11 +99,7 @@ class Run {
       code = ExitCode::runtime;
       message = error.what();
     }
-    std::vector<ExitCode> codes(static_cast<std::size_t>(communicator_.size()), code);
-    communicator_
-        .all_gather(ops::MeshAxis::world, std::as_bytes(std::span(&code, 1)),
-                    std::as_writable_bytes(std::span(codes)))
-        .wait();
+    const std::vector<ExitCode> codes = gather(code);
     for (int rank = 0; rank < communicator_.size(); ++rank) {
       const ExitCode found = codes[static_cast<std::size_t>(rank)];
       if (found == ExitCode::ok) continue;
@@ -200,21 +196,26 @@ class Run {
       training_->prepare_evaluation(*ingest_);
     }
     summary.engine = run_engine();
-    if (training_) summary.training = training_->summary();
+    if (training_) {
+      summary.training = training_->summary();
+      summary.steps = summary.training->steps;
+    }
+    if (forward_only_) summary.steps = forward_only_->steps();
     finish(summary);
   }
 
   EngineReport run_engine() {
     std::optional<Engine> engine;
     StepHandler steps;
-    std::optional<ForwardOnly> forward_only;
     if (training_) {
       steps = training_->handler([&engine] { engine->stop(); });
     } else {
       progress_->begin("running", 0);
       if (plan_->model() != nullptr) {
-        forward_only.emplace(*plan_);
-        steps = forward_only->handler();
+        forward_only_.emplace(*plan_, &communicator_);
+        steps = forward_only_->handler(
+            [&engine] { return interrupt_signal() != 0 || engine->sinks_satisfied(); },
+            [&engine] { engine->stop(); });
       }
     }
     engine.emplace(*plan_, *threads_, *ingest_, std::move(steps));
@@ -231,14 +232,36 @@ class Run {
     return engine->run();
   }
 
+  RankSummary own_summary() const {
+    const ops::MeshCoordinates place = communicator_.mesh().coordinates(communicator_.rank());
+    RankSummary own{place.data, place.shard, place.tensor};
+    own.predicted_bytes = plan_->predicted_bytes();
+    const auto measured = memory_ledger::snapshot();
+    for (std::size_t k = 0; k < kMemoryKinds; ++k) own.peak_bytes[k] = measured[k].peak;
+    own.peak_rss_bytes = peak_resident_bytes();
+    own.skipped = static_cast<std::int64_t>(ingest_->skipped().size());
+    for (const PlannedNode& node : plan_->nodes()) {
+      if (node.source != nullptr) own.decoded_bytes += node.source->bytes_decoded();
+    }
+    return own;
+  }
+
+  // What each rank has, by rank.
+  template <class Value>
+  std::vector<Value> gather(const Value& own) {
+    std::vector<Value> all(static_cast<std::size_t>(communicator_.size()));
+    communicator_
+        .all_gather(ops::MeshAxis::world, std::as_bytes(std::span(&own, 1)),
+                    std::as_writable_bytes(std::span(all)))
+        .wait();
+    return all;
+  }
+
   void finish(RunSummary& summary) {
     summary.folder = folder_;
     summary.ranks = communicator_.size();
-    summary.predicted_bytes = plan_->predicted_bytes();
-    summary.measured = memory_ledger::snapshot();
-    summary.peak_rss_bytes = peak_resident_bytes();
-    summary.skipped = static_cast<std::int64_t>(ingest_->skipped().size());
     summary.traffic = communicator_.traffic().snapshot();
+    summary.all_ranks = gather(own_summary());
     write_trace_part();
     write_skipped();
     communicator_.barrier(ops::MeshAxis::world).wait();
@@ -303,6 +326,7 @@ class Run {
   std::optional<Progress> progress_;
   std::optional<Ingest> ingest_;
   std::optional<TrainingRun> training_;
+  std::optional<ForwardOnly> forward_only_;
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "pipeline/run/summary.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -48,7 +49,102 @@ std::string evaluation_text(const TrainingSummary& t) {
   return text;
 }
 
+std::string reading_text(const RunSummary& s) {
+  if (s.decoded_bytes() == 0) return {};
+  std::string text = fmt::format("reading: {} decoded", bytes_text(s.decoded_bytes()));
+  if (s.all_ranks.size() > 1) {
+    const auto [least, most] = std::minmax_element(s.all_ranks.begin(), s.all_ranks.end(),
+                                                   [](const RankSummary& a, const RankSummary& b) {
+                                                     return a.decoded_bytes < b.decoded_bytes;
+                                                   });
+    text += fmt::format(" by all ranks, {} to {} a rank", bytes_text(least->decoded_bytes),
+                        bytes_text(most->decoded_bytes));
+  }
+  return text + "\n";
+}
+
+std::string memory_text(const RunSummary& s) {
+  const RankSummary& rank = s.fullest();
+  const std::string title =
+      s.all_ranks.size() == 1 ? "memory of a rank"
+                              : fmt::format("memory of a rank (largest of {})", s.all_ranks.size());
+  std::string text = fmt::format("{:<17} predicted       peak\n", title);
+  const std::size_t width = std::max<std::size_t>(title.size(), 17) - 2;
+  for (std::size_t k = 0; k < kMemoryKinds; ++k) {
+    if (rank.predicted_bytes[k] == 0 && rank.peak_bytes[k] == 0) continue;
+    text += fmt::format("  {:<{}} {:>9} {:>10}\n", name_of(static_cast<MemoryKind>(k)), width,
+                        bytes_text(rank.predicted_bytes[k]), bytes_text(rank.peak_bytes[k]));
+  }
+  return text + fmt::format("  {:<{}} {:>9} {:>10}\n", "resident", width, "",
+                            bytes_text(rank.peak_rss_bytes));
+}
+
+// Call visit(collective, axis, phase, traffic) for all that was sent.
+template <class Visit>
+void for_each_traffic(const ops::TrafficLedger::Snapshot& traffic, Visit&& visit) {
+  for (std::size_t c = 0; c < ops::kCollectives; ++c) {
+    for (std::size_t a = 0; a < ops::kMeshAxes; ++a) {
+      for (std::size_t p = 0; p < ops::kPhases; ++p) {
+        if (traffic[c][a][p].calls == 0) continue;
+        visit(static_cast<ops::Collective>(c), static_cast<ops::MeshAxis>(a),
+              static_cast<ops::Phase>(p), traffic[c][a][p]);
+      }
+    }
+  }
+}
+
+// Without the phase `setup`, which is no part of a step.
+std::string traffic_text(const RunSummary& s) {
+  if (s.steps == 0) return {};
+  const auto steps = static_cast<double>(s.steps);
+  std::string rows;
+  for_each_traffic(s.traffic, [&](ops::Collective collective, ops::MeshAxis axis, ops::Phase phase,
+                                  const ops::Traffic& traffic) {
+    if (phase == ops::Phase::setup) return;
+    rows += fmt::format("  {:<14} {:<6} {:<9} {:>7.4g} {:>10}\n", name_of(collective),
+                        name_of(axis), name_of(phase), static_cast<double>(traffic.calls) / steps,
+                        format_bytes(static_cast<double>(traffic.bytes) / steps));
+  });
+  if (rows.empty()) return {};
+  return fmt::format("{:<33} {:>7} {:>10}\n", "sent a step and rank", "calls", "bytes") + rows;
+}
+
+ordered_json to_json(const RankSummary& rank) {
+  ordered_json memory = ordered_json::object();
+  for (std::size_t k = 0; k < kMemoryKinds; ++k) {
+    memory[std::string(name_of(static_cast<MemoryKind>(k)))] = {
+        {"predicted_bytes", rank.predicted_bytes[k]}, {"peak_bytes", rank.peak_bytes[k]}};
+  }
+  return {{"mesh", {{"data", rank.data}, {"shard", rank.shard}, {"tensor", rank.tensor}}},
+          {"memory", memory},
+          {"peak_rss_bytes", rank.peak_rss_bytes},
+          {"skipped", rank.skipped},
+          {"decoded_bytes", rank.decoded_bytes}};
+}
+
 }  // namespace
+
+const RankSummary& RunSummary::fullest() const {
+  const auto bytes = [](const RankSummary& rank) {
+    return std::accumulate(rank.peak_bytes.begin(), rank.peak_bytes.end(), std::int64_t{0});
+  };
+  return *std::max_element(
+      all_ranks.begin(), all_ranks.end(),
+      [&](const RankSummary& a, const RankSummary& b) { return bytes(a) < bytes(b); });
+}
+
+std::int64_t RunSummary::skipped() const {
+  return std::accumulate(all_ranks.begin(), all_ranks.end(), std::int64_t{0},
+                         [](std::int64_t sum, const RankSummary& rank) {
+                           return sum + (rank.tensor == 0 ? rank.skipped : 0);
+                         });
+}
+
+std::int64_t RunSummary::decoded_bytes() const {
+  return std::accumulate(
+      all_ranks.begin(), all_ranks.end(), std::int64_t{0},
+      [](std::int64_t sum, const RankSummary& rank) { return sum + rank.decoded_bytes; });
+}
 
 std::string summary_text(const RunSummary& s) {
   std::string text;
@@ -66,14 +162,10 @@ std::string summary_text(const RunSummary& s) {
         "{} samples in {:.1f} s: {:.1f} samples/s on rank 0\n", s.engine.samples, s.engine.seconds,
         s.engine.seconds > 0 ? static_cast<double>(s.engine.samples) / s.engine.seconds : 0.0);
   }
-  text += "memory of a rank   predicted    peak\n";
-  for (std::size_t k = 0; k < kMemoryKinds; ++k) {
-    if (s.predicted_bytes[k] == 0 && s.measured[k].peak == 0) continue;
-    text += fmt::format("  {:<15} {:>10} {:>10}\n", name_of(static_cast<MemoryKind>(k)),
-                        bytes_text(s.predicted_bytes[k]), bytes_text(s.measured[k].peak));
-  }
-  text += fmt::format("  {:<15} {:>10} {:>10}\n", "resident", "", bytes_text(s.peak_rss_bytes));
-  if (s.skipped > 0) text += fmt::format("{} images skipped, see skipped.jsonl\n", s.skipped);
+  text += reading_text(s);
+  text += memory_text(s);
+  text += traffic_text(s);
+  if (s.skipped() > 0) text += fmt::format("{} images skipped, see skipped.jsonl\n", s.skipped());
   text += fmt::format("results in {}", s.folder);
   return text;
 }
@@ -84,7 +176,8 @@ std::string summary_json(const RunSummary& s) {
   json["samples"] = s.engine.samples;
   json["batches"] = s.engine.batches;
   json["seconds"] = s.engine.seconds;
-  json["skipped"] = s.skipped;
+  json["skipped"] = s.skipped();
+  json["decoded_bytes"] = s.decoded_bytes();
   if (s.training) {
     const TrainingSummary& t = *s.training;
     json["training"] = {{"steps", t.steps},
@@ -100,26 +193,18 @@ std::string summary_json(const RunSummary& s) {
                         {"last_evaluation", to_json(t.last_evaluation)}};
   }
   json["ingest"] = {{"peak_samples", s.engine.peak_items}, {"peak_bytes", s.engine.peak_bytes}};
-  ordered_json memory = ordered_json::object();
-  for (std::size_t k = 0; k < kMemoryKinds; ++k) {
-    memory[std::string(name_of(static_cast<MemoryKind>(k)))] = {
-        {"predicted_bytes", s.predicted_bytes[k]}, {"peak_bytes", s.measured[k].peak}};
-  }
-  json["memory"] = memory;
-  json["peak_rss_bytes"] = s.peak_rss_bytes;
+  const ordered_json fullest = to_json(s.fullest());
+  json["memory"] = fullest["memory"];
+  json["peak_rss_bytes"] = fullest["peak_rss_bytes"];
+  ordered_json ranks = ordered_json::array();
+  for (const RankSummary& rank : s.all_ranks) ranks.push_back(to_json(rank));
+  json["ranks_detail"] = ranks;
   ordered_json traffic = ordered_json::object();
-  for (std::size_t c = 0; c < ops::kCollectives; ++c) {
-    for (std::size_t a = 0; a < ops::kMeshAxes; ++a) {
-      for (std::size_t p = 0; p < ops::kPhases; ++p) {
-        const ops::Traffic& t = s.traffic[c][a][p];
-        if (t.calls == 0) continue;
-        traffic[fmt::format("{}.{}.{}", name_of(static_cast<ops::Collective>(c)),
-                            name_of(static_cast<ops::MeshAxis>(a)),
-                            name_of(static_cast<ops::Phase>(p)))] = {{"calls", t.calls},
-                                                                     {"bytes", t.bytes}};
-      }
-    }
-  }
+  for_each_traffic(s.traffic, [&](ops::Collective collective, ops::MeshAxis axis, ops::Phase phase,
+                                  const ops::Traffic& t) {
+    traffic[fmt::format("{}.{}.{}", name_of(collective), name_of(axis), name_of(phase))] = {
+        {"calls", t.calls}, {"bytes", t.bytes}};
+  });
   json["traffic"] = traffic;
   return json.dump(2) + "\n";
 }

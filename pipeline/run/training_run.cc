@@ -56,10 +56,20 @@ TrainingRun::TrainingRun(const Plan& plan, ops::Communicator& communicator, Prog
       global_batch_(plan.rank_batch_size() * plan.options().data_ranks) {
   summary_.global_batch = global_batch_;
   if (communicator_.rank() != 0) return;
-  std::vector<std::string> columns{
-      "step",      "epoch",        "loss",          "lr",
-      "grad_norm", "step_seconds", "wait_seconds",  "samples_per_second",
-      "gflops",    "ingest_bytes", "peak_rss_bytes"};
+  std::vector<std::string> columns{"step",
+                                   "epoch",
+                                   "loss",
+                                   "lr",
+                                   "grad_norm",
+                                   "step_seconds",
+                                   "wait_seconds",
+                                   "samples_per_second",
+                                   "gflops",
+                                   "ingest_bytes",
+                                   "peak_rss_bytes",
+                                   "sent_forward_bytes",
+                                   "sent_backward_bytes",
+                                   "sent_optimizer_bytes"};
   for (const std::string& column : trainer_.evaluation_columns()) columns.push_back(column);
   metrics_ = std::make_unique<MetricsWriter>(run_folder_, std::move(columns));
 }
@@ -80,13 +90,20 @@ StepHandler TrainingRun::handler(std::function<void()> stop) {
   stop_ = std::move(stop);
   progress_.begin("training", plan_.training()->steps);
   flops_before_ = ops::gemm_flops();
-  return {[this](const Batch& batch) { return trainer_.begin(batch); },
-          [this](StepMessage& message) { finish_step(message); }};
+  sent_before_ = sent_by_phase();
+  StepHandler handler;
+  handler.begin = [this](const Batch& batch) { return trainer_.begin(batch); };
+  handler.finish = [this](StepMessage& message) { finish_step(message); };
+  handler.ends_run = true;
+  return handler;
 }
 
 void TrainingRun::finish_step(StepMessage& message) {
   const bool captured = capture_.wants(trainer_.steps() + 1);
-  if (captured) capture_.after_forward(message, trainer_.parameters());
+  if (captured) {
+    communicator_.enter(ops::Phase::setup);  // what puts tensors together is not the step's traffic
+    capture_.after_forward(message, trainer_.parameters());
+  }
   const StepReport report = trainer_.finish(*message.step, interrupt_signal() != 0);
   if (captured) capture_.after_backward(trainer_.parameters(), run_folder_, communicator_.rank());
 
@@ -140,11 +157,29 @@ void TrainingRun::write_row(const StepReport& report, const StepMessage& message
                  {"gflops", gflops},
                  {"ingest_bytes", static_cast<double>(ingest.live)},
                  {"peak_rss_bytes", static_cast<double>(peak_resident_bytes())}};
+  const auto sent = sent_by_phase();
+  for (const ops::Phase phase :
+       {ops::Phase::forward, ops::Phase::backward, ops::Phase::optimizer}) {
+    const auto p = static_cast<std::size_t>(phase);
+    row.emplace_back(fmt::format("sent_{}_bytes", name_of(phase)),
+                     static_cast<double>(sent[p] - sent_before_[p]));
+  }
+  sent_before_ = sent;
   row.insert(row.end(), evaluation.begin(), evaluation.end());
   metrics_->write(row);
   progress_.update(report.step,
                    fmt::format("loss {:.4g} | {:.0f} samples/s | ingest {}", report.loss, rate,
                                format_bytes(static_cast<double>(ingest.live))));
+}
+
+std::array<std::int64_t, ops::kPhases> TrainingRun::sent_by_phase() const {
+  std::array<std::int64_t, ops::kPhases> sent{};
+  for (const auto& by_axis : communicator_.traffic().snapshot()) {
+    for (const auto& by_phase : by_axis) {
+      for (std::size_t p = 0; p < ops::kPhases; ++p) sent[p] += by_phase[p].bytes;
+    }
+  }
+  return sent;
 }
 
 TrainingSummary TrainingRun::summary() const {

@@ -1,12 +1,14 @@
 // The end of a graph that trains: steps, evaluations, metrics, progress, capture.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "ops/comm/traffic_ledger.h"
 #include "pipeline/engine/engine.h"
 #include "pipeline/engine/trainer.h"
 #include "pipeline/observe/metrics.h"
@@ -43,6 +45,7 @@ class TrainingRun {
   void finish_step(StepMessage& message);
   void write_row(const StepReport& report, const StepMessage& message, double step_seconds,
                  double gflops, const EvaluationReport& evaluation);
+  std::array<std::int64_t, ops::kPhases> sent_by_phase() const;
 
   const Plan& plan_;
   ops::Communicator& communicator_;
@@ -56,6 +59,7 @@ class TrainingRun {
   TrainingSummary summary_;
   std::vector<double> step_seconds_;
   std::int64_t flops_before_ = 0, flops_total_ = 0;
+  std::array<std::int64_t, ops::kPhases> sent_before_{};  // bytes by phase
   double first_step_end_ = 0, last_step_end_ = 0, compute_seconds_ = 0;
 };
 

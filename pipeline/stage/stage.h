@@ -75,6 +75,9 @@ class SourceStage : public Stage {
   virtual std::string describe(Split split, std::int64_t item) const = 0;
   /// Whether bad data is skipped (and listed) instead of ending the run.
   virtual bool skips_errors() const { return false; }
+  /// Bytes of files that read() has decoded so far, as io::ImageSource counts them; 0 for sources
+  /// without files.
+  virtual std::int64_t bytes_decoded() const { return 0; }
 };
 
 /// Delivers the first samples of the training split, up to the stage that asks, for a pass over

@@ -25,6 +25,7 @@ class ImageSetStage : public SourceStage {
   bool shuffled() const override { return shuffled_; }
   bool holds_out() const override { return holdout_ > 0; }
   bool skips_errors() const override { return skips_errors_; }
+  std::int64_t bytes_decoded() const override { return source_->bytes_decoded(); }
   Sample read(Split split, const SampleRequest& request) const override;
   std::string describe(Split split, std::int64_t item) const override;
 

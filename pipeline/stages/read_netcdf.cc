@@ -119,6 +119,10 @@ class ReadNetcdf : public SourceStage {
   bool shuffled() const override { return shuffled_; }
   bool holds_out() const override { return holdout_ > 0; }
   bool skips_errors() const override { return skips_errors_; }
+  std::int64_t bytes_decoded() const override {
+    return source_->bytes_decoded() +
+           (target_source_ == nullptr ? 0 : target_source_->bytes_decoded());
+  }
 
   Sample read(Split split, const SampleRequest& request) const override {
     const Item& item = list(split)[static_cast<std::size_t>(request.item)];

@@ -1,10 +1,12 @@
 #include <cmath>
 #include <filesystem>
+#include <map>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "io/safetensors.h"
+#include "model/model.h"
 #include "ops/base/error.h"
 #include "pipeline/stage/registry.h"
 #include "pipeline/stages/builtin.h"
@@ -52,6 +54,9 @@ class WriteTensors : public SinkStage {
   void prepare(const StreamInfo& input, const std::string& /*input_node*/) override {
     channels_ = nlohmann::json(input.own_channel_names()).dump();
     targets_ = nlohmann::json(input.own_target_names()).dump();
+    if (input.kind != StreamKind::steps) return;
+    model_ = input.model;
+    variables_ = nlohmann::json(model_->own_forecast_variables()).dump();
   }
 
   void start(const std::string& run_folder) override {
@@ -81,9 +86,10 @@ class WriteTensors : public SinkStage {
 
   void consume_step(const model::Step& step) override {
     std::vector<io::NamedTensor> tensors;
-    if (step.prediction_bvhw.numel() > 0) {
+    // A rank of the tensor axis may have no part in a prediction: its file says so.
+    if (!model_->forecast_variables().empty()) {
       tensors.push_back({"prediction_bvhw", step.prediction_bvhw});
-    } else if (step.prediction.numel() > 0) {
+    } else if (model_->has_loss()) {
       tensors.push_back({"prediction", step.prediction});
     } else {
       tensors.push_back({"x_bnd", step.x_bnd});
@@ -101,9 +107,10 @@ class WriteTensors : public SinkStage {
 
   void write(const std::string& name, const std::vector<io::NamedTensor>& tensors,
              const nlohmann::json& records) {
-    io::write_safetensors(
-        fmt::format("{}/{}.safetensors", directory_, name), tensors,
-        {{"channels", channels_}, {"targets", targets_}, {"samples", records.dump()}});
+    std::map<std::string, std::string> metadata{
+        {"channels", channels_}, {"targets", targets_}, {"samples", records.dump()}};
+    if (model_ != nullptr) metadata["variables"] = variables_;
+    io::write_safetensors(fmt::format("{}/{}.safetensors", directory_, name), tensors, metadata);
     ++written_;
   }
 
@@ -111,7 +118,8 @@ class WriteTensors : public SinkStage {
   std::int64_t wanted_;
   int rank_;
   bool shares_samples_;  // with a rank before this one
-  std::string channels_, targets_;
+  std::string channels_, targets_, variables_;
+  std::shared_ptr<const model::Model> model_;  // of the steps, else null
   std::int64_t written_ = 0;
 };
 

@@ -117,8 +117,9 @@ TEST(EngineStress, TheLeastBudgetIsEnough) {
       StepHandler handler;
       std::optional<ForwardOnly> forward;
       if (c.trains) {
-        forward.emplace(plan);
-        handler = forward->handler();
+        forward.emplace(plan, nullptr);
+        handler = forward->handler({}, {});
+        handler.ends_run = true;
         handler.finish = [&](StepMessage&) {
           if (++steps == 40) engine->stop();
         };

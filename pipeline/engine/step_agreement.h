@@ -1,0 +1,39 @@
+// What ranks settle at the end of each step.
+#pragma once
+
+#include <cstdint>
+
+#include "model/parallel/tensor_group.h"
+#include "ops/comm/communicator.h"
+#include "pipeline/stage/flow.h"
+
+namespace trib::pipeline {
+
+/// Ranks in collectives with each other must end after the same step, and ranks that share a model
+/// must work on the same samples. One small all_reduce a step sees to both.
+class StepAgreement {
+ public:
+  /// Between the ranks of `axis`, which holds the whole tensor group.
+  StepAgreement(ops::Communicator& communicator, const model::TensorGroup& group,
+                ops::MeshAxis axis)
+      : communicator_(communicator), group_(group), axis_(axis) {}
+
+  /// A step over `batch` begins.
+  void begin(const Batch& batch);
+
+  struct Settled {
+    double loss = 0;    ///< the sum over the tensor groups of the axis
+    bool stop = false;  ///< whether any rank wants to
+  };
+  /// The step, number `step` counted from 1, ends. Throws DataError, on all ranks, if ranks of a
+  /// tensor group had different samples.
+  Settled settle(std::int64_t step, double loss, bool wants_stop) const;
+
+ private:
+  ops::Communicator& communicator_;
+  const model::TensorGroup& group_;
+  ops::MeshAxis axis_;
+  std::uint32_t mark_ = 0;  // of the step's samples
+};
+
+}  // namespace trib::pipeline
