@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <numbers>
@@ -39,6 +40,10 @@ StageDeclaration declaration() {
                      "Image that cannot be read, to see how a graph takes it; -1 for none.")
           .at_least(-1)
           .or_else(-1),
+      param::integer("fail_channel",
+                     "Channel that the damage of 'fail_at' is in; -1: in all of them.")
+          .at_least(-1)
+          .or_else(-1),
       param::number("holdout", "Fraction of the images, the last ones, kept for evaluation.")
           .at_least(0)
           .below(1)
@@ -61,6 +66,7 @@ class ReadSynthetic : public SourceStage {
         num_targets_(context.parameters.integer("targets")),
         extent_{context.parameters.size("size")[0], context.parameters.size("size")[1]},
         fail_at_(context.parameters.integer("fail_at")),
+        fail_channel_(context.parameters.integer("fail_channel")),
         delay_(context.parameters.duration_seconds("delay")),
         shuffled_(context.parameters.string("order") == "shuffled"),
         skips_errors_(context.parameters.string("on_error") == "skip") {
@@ -99,7 +105,8 @@ class ReadSynthetic : public SourceStage {
   Sample read(Split split, const SampleRequest& request) const override {
     const std::int64_t image = image_of(split, request.item);
     if (delay_ > 0) std::this_thread::sleep_for(std::chrono::duration<double>(delay_));
-    if (image == fail_at_) throw DataError(fmt::format("synthetic image {} is broken", image));
+    if (image == fail_at_ && reads_damage())
+      throw DataError(fmt::format("synthetic image {} is broken", image));
     Sample sample;
     sample.provenance.file = fmt::format("synthetic:{}", image);
     sample.provenance.window = {0, 0, extent_.height, extent_.width};
@@ -115,6 +122,11 @@ class ReadSynthetic : public SourceStage {
  private:
   std::int64_t image_of(Split split, std::int64_t item) const {
     return split == Split::eval && eval_items_ > 0 ? train_items_ + item : item;
+  }
+
+  bool reads_damage() const {
+    const auto& own = info_.own_channels;
+    return fail_channel_ < 0 || std::find(own.begin(), own.end(), fail_channel_) != own.end();
   }
 
   static constexpr double kTurn = 2 * std::numbers::pi;
@@ -149,7 +161,7 @@ class ReadSynthetic : public SourceStage {
   std::int64_t num_channels_, num_targets_;
   io::Extent extent_;
   StreamInfo info_;
-  std::int64_t fail_at_;
+  std::int64_t fail_at_, fail_channel_;
   double delay_;
   bool shuffled_, skips_errors_;
   std::int64_t train_items_, eval_items_;

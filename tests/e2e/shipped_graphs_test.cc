@@ -38,6 +38,10 @@ TEST_F(ShippedGraphs, Hyperspectral) {
   expect_trains("hyperspectral_mae", sample_data());
 }
 
+TEST_F(ShippedGraphs, HyperspectralDividedChannels) {
+  expect_trains("hyperspectral_dchag", sample_data(), {"--set", "vars.channels=1..200"});
+}
+
 TEST_F(ShippedGraphs, Satellite) {
   expect_trains("satellite_mae", sample_data());
 }
