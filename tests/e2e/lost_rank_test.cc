@@ -21,9 +21,10 @@ nodes:
   train:    {type: train, from: recon, steps: 1000000, lr: 1e-4}
 )";
 
+// Reads end, and so may notice a signal, at any time of a step.
 constexpr const char* kApply = R"(seed: 5
 nodes:
-  images:   {type: read.synthetic, items: 1000000, channels: 16, targets: 4, size: 16}
+  images:   {type: read.synthetic, items: 1000000, delay: 2ms, channels: 16, targets: 4, size: 16}
   batches:  {type: batch, from: images, size: 8}
   tokens:   {type: model.tokenize, from: batches, patch: 4, dim: 32}
   channels: {type: model.aggregate, from: tokens, heads: 4}
@@ -77,7 +78,7 @@ class LostRank : public TribTest {
     Clock::time_point sent;
     ProgramOptions options;
     options.timeout = 60;
-    options.signal = SIGTERM;  // never sent to mpirun: the condition does the work itself
+    options.signal = SIGTERM;  // to mpirun only if the rank cannot be found
     options.signal_when = [&, ready] {
       if (victim_ || !ready()) return false;
       const auto ranks = ranks_of_this_test();
@@ -129,7 +130,7 @@ TEST_F(LostRank, AppliedModelInterruptedOnOneRankEndsAllInGoodOrder) {
   for (const auto& file : std::filesystem::directory_iterator(path("r/tensors/write"))) {
     ++parts[file.path().filename().string().substr(0, 11)];
   }
-  EXPECT_LT(parts.size(), 100000U);
+  EXPECT_LT(parts.size(), 10000U);
   for (const auto& [step, count] : parts) EXPECT_EQ(count, 4) << step;
 }
 
