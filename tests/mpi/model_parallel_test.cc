@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <tuple>
@@ -162,6 +163,18 @@ class Training {
                     spec.split.active() ? spec.shape[spec.split.axis] : 0, spec.split,
                     model_->group());
   }
+  // What all ranks hold must stay the same without being sent: to the bit, or they drift apart.
+  void expect_replicas_agree() const {
+    for (const ParameterSpec& spec : model_->table().specs()) {
+      if (spec.split.active()) continue;
+      const Tensor own = parameters_.value_tensor(model_->table().find(spec.name));
+      Tensor first = own.clone();
+      test::communicator()
+          .broadcast(ops::MeshAxis::tensor, {first.bytes(), first.nbytes()}, 0)
+          .wait();
+      EXPECT_EQ(std::memcmp(own.bytes(), first.bytes(), own.nbytes()), 0) << spec.name;
+    }
+  }
   double norm() const { return norm_; }
   const Model& model() const { return *model_; }
   const StepArena& arena() const { return arena_; }
@@ -235,6 +248,7 @@ TEST_P(ModelParallel, LossesOfTwentyStepsAreThoseOfOneRank) {
     divided.update();
     whole.update();
   }
+  divided.expect_replicas_agree();
 }
 
 TEST_P(ModelParallel, MemoryIsAsPredicted) {
