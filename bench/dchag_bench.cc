@@ -162,12 +162,21 @@ std::int64_t predicted_bytes(const Options& options, const model::Model& model) 
          input_bytes(options, model);
 }
 
+// What Open MPI takes beside the ledger, measured: a copy of the vector it adds up, another to
+// scatter the sums. Only gradients of all tokens are large enough to matter.
+std::int64_t mpi_bytes(const Options& options, const model::Model& model) {
+  const Mode& mode = mode_of(options);
+  if (model.group().is_alone() || mode.fused || mode.hierarchy == dchag) return 0;
+  const std::int64_t copies = mode.distributed ? 2 : 1;
+  return copies * 4 * options.batch * model.tokens() * options.channels * options.dim;
+}
+
 nlohmann::ordered_json predict(const Options& options) {
   std::int64_t total = 0, largest = 0, activations = 0;
   for (int rank = 0; rank < options.ranks; ++rank) {
     const auto model = make_model(options, options.ranks, rank);
     const std::int64_t bytes = predicted_bytes(options, *model);
-    total += bytes;
+    total += bytes + mpi_bytes(options, *model);
     largest = std::max(largest, bytes);
     activations = std::max(activations, model->arena_bytes(options.batch, /*training=*/true));
   }
