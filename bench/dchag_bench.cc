@@ -145,7 +145,6 @@ std::unique_ptr<model::Model> make_model(const Options& options, int ranks, int 
                          .share = true,
                          .fused = mode.fused});
   made->add_encoder({.depth = options.depth, .heads = options.heads, .lead_time = true});
-  // Depth 0 would be the last Linear alone; two hidden ones as published.
   made->add_forecast_head({.depth = 2});
   return made;
 }
@@ -159,7 +158,7 @@ std::int64_t input_bytes(const Options& options, const model::Model& model) {
 // Values, gradients and two moments are as large as each other.
 std::int64_t predicted_bytes(const Options& options, const model::Model& model) {
   return model.arena_bytes(options.batch, /*training=*/true) + 4 * 4 * model.table().flat_size() +
-         input_bytes(options, model);
+         model::partial_gradient_bytes(model.table(), model.group()) + input_bytes(options, model);
 }
 
 // What Open MPI takes beside the ledger, measured: a copy of the vector it adds up, another to
