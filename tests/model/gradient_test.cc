@@ -17,7 +17,9 @@ namespace {
 using test::Head;
 using test::SmallModelOptions;
 
-constexpr test::GradientCheck kCheck{.step = 4e-3, .tolerance = 4e-3, .max_elements = 24};
+// The floor is what float leaves of a difference of losses, whatever compiles it.
+constexpr test::GradientCheck kCheck{
+    .step = 4e-3, .tolerance = 4e-3, .max_elements = 24, .floor = 1e-2};
 
 std::span<float> elements(Tensor tensor) {
   return {tensor.data<float>(), static_cast<std::size_t>(tensor.numel())};

@@ -16,6 +16,7 @@ struct GradientCheck {
   double step = 1e-2;       ///< of the central difference
   double tolerance = 2e-2;  ///< on |analytic - numeric| relative to the gradient's largest element
   std::int64_t max_elements = 64;  ///< spread over the vector; all if it has fewer
+  double floor = 1e-5;             ///< smaller gradients are compared as if they were this large
 };
 
 /// Compare d loss / d values with central differences of `loss`, which must read `values` afresh
@@ -39,7 +40,7 @@ inline void check_gradient(const std::string& name, std::span<float> values,
     const double minus = loss();
     values[i] = saved;
     const double numeric = (plus - minus) / (plus_x - minus_x);
-    EXPECT_NEAR(gradient[i], numeric, check.tolerance * std::max(largest, 1e-5))
+    EXPECT_NEAR(gradient[i], numeric, check.tolerance * std::max(largest, check.floor))
         << name << "[" << i << "] analytic " << gradient[i] << " numeric " << numeric;
   }
 }
