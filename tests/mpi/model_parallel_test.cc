@@ -207,6 +207,7 @@ class ModelParallel : public testing::TestWithParam<Case> {
     ops::Communicator& communicator = test::communicator();
     if (communicator.mesh().size() != communicator.size()) {
       communicator.split({.tensor = communicator.size()});
+      communicator.set_check_order(true);
     }
   }
 };
