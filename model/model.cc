@@ -67,7 +67,8 @@ Model::Model(InputSpec input, const Division& division)
   plan_->division = division;
   plan_->group = TensorGroup(division.rank, division.ranks);
   plan_->own_channels = division.own_channels(plan_->all_channels());
-  plan_->own_targets = model::own_targets(input_.targets, input_.channels, division);
+  plan_->own_targets =
+      model::own_targets(input_.targets, input_.channels, own_input().channels, division);
 }
 
 Model::~Model() = default;

@@ -36,27 +36,23 @@ void Division::check(std::int64_t channels) const {
 
 std::vector<std::int64_t> own_targets(const std::vector<std::string>& targets,
                                       const std::vector<std::string>& channels,
+                                      const std::vector<std::string>& own,
                                       const Division& division) {
-  const auto num_channels = static_cast<std::int64_t>(channels.size());
-  const auto channel_of = [&](std::int64_t target) {
-    const auto found =
-        std::find(channels.begin(), channels.end(), targets[static_cast<std::size_t>(target)]);
-    return found == channels.end() ? std::int64_t{-1} : found - channels.begin();
+  const auto has = [](const std::vector<std::string>& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
   };
-  std::vector<std::int64_t> own, others;
-  const Range mine = division.own_channels(num_channels);
-  for (std::int64_t t = 0; t < static_cast<std::int64_t>(targets.size()); ++t) {
-    const std::int64_t channel = channel_of(t);
-    if (channel < 0) {
-      others.push_back(t);
-    } else if (mine.begin <= channel && channel < mine.end) {
-      own.push_back(t);
+  std::vector<std::int64_t> positions, others;
+  for (std::size_t t = 0; t < targets.size(); ++t) {
+    if (!has(channels, targets[t])) {
+      others.push_back(static_cast<std::int64_t>(t));
+    } else if (has(own, targets[t])) {
+      positions.push_back(static_cast<std::int64_t>(t));
     }
   }
   const Range dealt = division.own_share(std::ssize(others));
-  own.insert(own.end(), others.begin() + dealt.begin, others.begin() + dealt.end);
-  std::sort(own.begin(), own.end());
-  return own;
+  positions.insert(positions.end(), others.begin() + dealt.begin, others.begin() + dealt.end);
+  std::sort(positions.begin(), positions.end());
+  return positions;
 }
 
 }  // namespace trib::model

@@ -44,10 +44,11 @@ struct Division {
 };
 
 /// Positions of the targets a rank predicts: a target that is an input channel too belongs to the
-/// rank of that channel, the others are dealt out evenly in order. All of them if the channels are
-/// not distributed.
+/// rank of that channel, the others are dealt out evenly in order. `channels` are all, `own` those
+/// of this rank.
 std::vector<std::int64_t> own_targets(const std::vector<std::string>& targets,
                                       const std::vector<std::string>& channels,
+                                      const std::vector<std::string>& own,
                                       const Division& division);
 
 }  // namespace trib::model

@@ -39,11 +39,9 @@ ChannelNames own_names(const std::vector<const StreamInfo*>& ends) {
     const Names more_targets = without(end->target_names(), targets);
     append(targets, more_targets, {0, std::ssize(more_targets)});
   }
-  for (const std::string& target : targets) {
-    if (has(own.channels, target)) own.targets.push_back(target);
+  for (const std::int64_t t : model::own_targets(targets, channels, own.channels, division)) {
+    own.targets.push_back(targets[static_cast<std::size_t>(t)]);
   }
-  const Names rest = without(targets, channels);
-  append(own.targets, rest, division.own_share(std::ssize(rest)));
   return own;
 }
 

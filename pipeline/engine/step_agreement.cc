@@ -6,29 +6,29 @@
 #include <fmt/format.h>
 
 #include "ops/base/error.h"
+#include "ops/base/random.h"
 
 namespace trib::pipeline {
 namespace {
 
 // A number that tells batches of different samples, or different pieces of them, apart.
 std::uint32_t mark_of(const Batch& batch) {
-  std::uint64_t mark = 0;
+  RandomStream marks(0, "samples");
   const auto mix = [&](std::int64_t value) {
-    mark = (mark ^ static_cast<std::uint64_t>(value)) * 0x9E3779B97F4A7C15U;
-    mark ^= mark >> 32U;
+    marks = marks.substream(static_cast<std::uint64_t>(value));
   };
   for (std::size_t b = 0; b < batch.requests.size(); ++b) {
     const io::Window& window = batch.provenance[b].window;
     mix(static_cast<std::int64_t>(batch.requests[b].position));
     for (const std::int64_t value : {window.y, window.x, window.height, window.width}) mix(value);
   }
-  return static_cast<std::uint32_t>(mark >> 32U);
+  return static_cast<std::uint32_t>(marks.bits(0));
 }
 
 }  // namespace
 
 void StepAgreement::begin(const Batch& batch) {
-  mark_ = mark_of(batch);
+  if (!group_.is_alone()) mark_ = mark_of(batch);
 }
 
 StepAgreement::Settled StepAgreement::settle(std::int64_t step, double loss,
@@ -37,7 +37,7 @@ StepAgreement::Settled StepAgreement::settle(std::int64_t step, double loss,
   // be the same, and then add up to zero with these weights.
   const double weight = group_.rank() == 0 ? group_.size() - 1 : -1;
   std::array<double, 3> shared{group_.rank() == 0 ? loss : 0.0, wants_stop ? 1.0 : 0.0,
-                               group_.is_alone() ? 0.0 : weight * mark_};
+                               weight * mark_};
   communicator_.all_reduce_sum(axis_, std::span<double>(shared)).wait();
   if (shared[2] == 0) return {shared[0], shared[1] > 0};
   throw DataError(

@@ -33,7 +33,7 @@ class StepAgreement {
   ops::Communicator& communicator_;
   const model::TensorGroup& group_;
   ops::MeshAxis axis_;
-  std::uint32_t mark_ = 0;  // of the step's samples
+  std::uint32_t mark_ = 0;  // of the step's samples; 0 where nobody shares them
 };
 
 }  // namespace trib::pipeline

@@ -71,10 +71,13 @@ TEST(Split, OfWhatOneRankOwns) {
 TEST(Division, TargetsFollowTheirChannels) {
   const std::vector<std::string> channels{"a", "b", "c", "d"};
   const std::vector<std::string> targets{"x", "d", "a", "y", "z"};
-  EXPECT_THAT(own_targets(targets, channels, {.ranks = 2, .rank = 0}), ElementsAre(0, 2));
-  EXPECT_THAT(own_targets(targets, channels, {.ranks = 2, .rank = 1}), ElementsAre(1, 3, 4));
-  EXPECT_THAT(own_targets(targets, channels, {.ranks = 2, .rank = 1, .distributed = false}),
-              ElementsAre(0, 1, 2, 3, 4));
+  EXPECT_THAT(own_targets(targets, channels, {"a", "b"}, {.ranks = 2, .rank = 0}),
+              ElementsAre(0, 2));
+  EXPECT_THAT(own_targets(targets, channels, {"c", "d"}, {.ranks = 2, .rank = 1}),
+              ElementsAre(1, 3, 4));
+  EXPECT_THAT(
+      own_targets(targets, channels, channels, {.ranks = 2, .rank = 1, .distributed = false}),
+      ElementsAre(0, 1, 2, 3, 4));
 }
 
 // A rank's model without the others: enough to plan with.

@@ -86,7 +86,7 @@ TEST(OwnNames, TargetsGoWithTheirChannelsAndOthersAreSharedEvenly) {
   }
   EXPECT_THAT(names[0].channels, ElementsAre("a", "b"));
   EXPECT_THAT(names[1].channels, ElementsAre("c", "d", "e"));
-  EXPECT_THAT(names[0].targets, ElementsAre("a", "z"));
+  EXPECT_THAT(names[0].targets, ElementsAre("z", "a"));
   EXPECT_THAT(names[1].targets, ElementsAre("d", "y", "x"));
   info.own(names[1]);
   EXPECT_THAT(info.own_channels, ElementsAre(2, 3, 4));
