@@ -211,7 +211,7 @@ class Training {
         model_(make_model(options, communicator.size(ops::MeshAxis::tensor),
                           communicator.rank(ops::MeshAxis::tensor))),
         parameters_(model_->table()),
-        optimizer_(model_->table(), {}),
+        optimizer_(model::ShardLayout(model_->table()), {}),
         arena_(static_cast<std::size_t>(model_->arena_bytes(options.batch, /*training=*/true))) {
     model_->connect(communicator);
     parameters_.initialize(kSeed);

@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-#include "model/parallel/split.h"
+#include "ops/base/split.h"
 
 namespace trib::model {
 

@@ -28,6 +28,14 @@ Encoder::Encoder(ParameterTable& table, const ModelPlan& plan, const EncoderOpti
                             .init = Init::sincos_2d,
                             .decay = false,
                             .grid_width = plan.grid_width})),
+      lead_weight_(options.lead_time ? table.add({.name = "lead_time_embed.weight",
+                                                  .shape = {plan.dim, 1},
+                                                  .init = Init::truncated_normal})
+                                     : -1),
+      lead_bias_(
+          options.lead_time
+              ? table.add({.name = "lead_time_embed.bias", .shape = {plan.dim}, .decay = false})
+              : -1),
       position_dropout_("pos_drop", options.drop_rate),
       transformer_(table, "",
                    {.dim = plan.dim,
@@ -37,12 +45,7 @@ Encoder::Encoder(ParameterTable& table, const ModelPlan& plan, const EncoderOpti
                     .drop_rate = options.drop_rate,
                     .drop_path_rate = options.drop_path_rate,
                     .sequence_parallel = options.sequence_parallel},
-                   plan.group) {
-  if (!options.lead_time) return;
-  lead_weight_ = table.add(
-      {.name = "lead_time_embed.weight", .shape = {plan.dim, 1}, .init = Init::truncated_normal});
-  lead_bias_ = table.add({.name = "lead_time_embed.bias", .shape = {plan.dim}, .decay = false});
-}
+                   plan.group) {}
 
 void Encoder::forward(Step& step) const {
   const std::int64_t batch = step.batch(), tokens = plan_.num_visible;

@@ -23,7 +23,7 @@ class Encoder : public Layer {
 
   const ModelPlan& plan_;
   ParameterId pos_embed_;
-  ParameterId lead_weight_ = -1, lead_bias_ = -1;
+  ParameterId lead_weight_, lead_bias_;  // -1: no lead time
   Dropout position_dropout_;
   Transformer transformer_;
 };

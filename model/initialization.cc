@@ -68,7 +68,11 @@ void initialize(float* value, const ParameterSpec& spec, const RandomStream& ran
 }  // namespace
 
 void Parameters::initialize(std::uint64_t seed) {
-  for (ParameterId id = 0; id < static_cast<ParameterId>(table_->specs().size()); ++id) {
+  for (int unit = 0; unit <= table_->last_unit(); ++unit) initialize_unit(unit, seed);
+}
+
+void Parameters::initialize_unit(int unit, std::uint64_t seed) {
+  for (ParameterId id = table_->unit(unit).first; id < table_->unit(unit).end; ++id) {
     const ParameterSpec& spec = table_->spec(id);
     model::initialize(value(id), spec, RandomStream(seed, spec.name));
   }

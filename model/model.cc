@@ -222,6 +222,7 @@ void Model::begin(Step& step, std::uint64_t seed) const {
                      : Masking{};
   step.loss = 0;
   step.loss_terms.clear();
+  step.parameters.enter(0, table_.last_unit() > 0 ? 1 : -1, Pass::forward);
 }
 
 void Model::forward(Step& step) const {
@@ -231,6 +232,7 @@ void Model::forward(Step& step) const {
 void Model::backward(Step& step, Parameters& parameters, float loss_scale) const {
   if (!step.training) throw RuntimeError("backward of a step that does not train");
   step.loss_scale = loss_scale;
+  parameters.enter(table_.last_unit(), table_.last_unit() - 1, Pass::backward);
   for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) {
     (*layer)->backward(step, parameters);
   }

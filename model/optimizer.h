@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
+#include "model/parallel/shard_layout.h"
 #include "model/parameters.h"
 
 namespace trib::model {
@@ -14,23 +16,32 @@ struct AdamWOptions {
   double weight_decay = 0.05;
 };
 
-/// Moments in flat buffers charged to MemoryKind::optimizer. Decay applies to the table's `decay`
-/// parameters only (not to biases, norms, embeddings, queries and mask tokens: MAE, ClimaX).
+/// Where the values and gradients of the own shard of a unit stand.
+struct UnitShard {
+  float* values = nullptr;
+  const float* gradients = nullptr;
+};
+
+/// Moments of the own shards, charged to MemoryKind::optimizer. Decay applies to the table's
+/// `decay` parameters only (not to biases, norms, embeddings, queries and mask tokens: MAE,
+/// ClimaX).
 class AdamW {
  public:
-  AdamW(const ParameterTable& table, const AdamWOptions& options);
+  AdamW(ShardLayout layout, const AdamWOptions& options);
   /// One update with decoupled decay; torch.optim.AdamW's arithmetic. `gradient_scale` multiplies
   /// the gradients first (clipping). Steps count from 1.
+  void step(const std::vector<UnitShard>& shards, double learning_rate, double gradient_scale = 1);
+  /// The same where one rank has all units in place.
   void step(Parameters& parameters, double learning_rate, double gradient_scale = 1);
   std::int64_t steps() const { return steps_; }
 
-  /// State for checkpoints: flat like the parameters.
+  /// State for checkpoints, laid out like the own shards.
   Tensor& exp_avg() { return exp_avg_; }
   Tensor& exp_avg_sq() { return exp_avg_sq_; }
   void set_steps(std::int64_t steps) { steps_ = steps; }
 
  private:
-  const ParameterTable* table_;
+  ShardLayout layout_;
   AdamWOptions options_;
   Tensor exp_avg_, exp_avg_sq_;
   std::int64_t steps_ = 0;

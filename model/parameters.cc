@@ -9,7 +9,19 @@
 
 namespace trib::model {
 namespace {
-constexpr std::int64_t kOffsetAlignment = 16;  // elements: one cache line
+
+void place_one_after_another(const ParameterTable& table, float* flat, std::vector<float*>& at) {
+  for (std::size_t unit = 0; unit < at.size(); ++unit) {
+    at[unit] = flat;
+    flat += table.units()[unit].size;
+  }
+}
+
+}  // namespace
+
+void ParameterTable::begin_unit(std::string name) {
+  const auto first = static_cast<ParameterId>(specs_.size());
+  units_.push_back({.name = std::move(name), .first = first, .end = first});
 }
 
 ParameterId ParameterTable::add(ParameterSpec spec) {
@@ -17,9 +29,11 @@ ParameterId ParameterTable::add(ParameterSpec spec) {
   if (!ids_.emplace(spec.name, id).second) {
     throw RuntimeError(fmt::format("parameter {} is registered twice", spec.name));
   }
-  spec.offset = flat_size_;
-  const std::int64_t end = flat_size_ + spec.local().numel();
-  flat_size_ = (end + kOffsetAlignment - 1) / kOffsetAlignment * kOffsetAlignment;
+  ParameterUnit& unit = units_.back();
+  spec.unit = last_unit();
+  spec.offset = unit.size;
+  unit.size += (spec.local().numel() + kAlignment - 1) / kAlignment * kAlignment;
+  unit.end = id + 1;
   specs_.push_back(std::move(spec));
   return id;
 }
@@ -33,6 +47,12 @@ ParameterId ParameterTable::find(std::string_view name) const {
   return found == ids_.end() ? -1 : found->second;
 }
 
+std::int64_t ParameterTable::flat_size() const {
+  std::int64_t size = 0;
+  for (const ParameterUnit& unit : units_) size += unit.size;
+  return size;
+}
+
 std::int64_t ParameterTable::count() const {
   std::int64_t total = 0;
   for (const ParameterSpec& spec : specs_) {
@@ -43,41 +63,40 @@ std::int64_t ParameterTable::count() const {
 
 Parameters::Parameters(const ParameterTable& table, bool with_gradients)
     : table_(&table),
-      values_(Tensor::zeros({table.flat_size()}, DType::f32, MemoryKind::parameters)) {
-  if (with_gradients) {
-    gradients_ = Tensor::zeros({table.flat_size()}, DType::f32, MemoryKind::gradients);
-  }
+      values_(Tensor::zeros({table.flat_size()}, DType::f32, MemoryKind::parameters)),
+      values_at_(table.units().size()),
+      gradients_at_(table.units().size()) {
+  place_one_after_another(table, values_.data<float>(), values_at_);
+  if (!with_gradients) return;
+  gradients_ = Tensor::zeros({table.flat_size()}, DType::f32, MemoryKind::gradients);
+  place_one_after_another(table, gradients_.data<float>(), gradients_at_);
 }
+
+Parameters::Parameters(const ParameterTable& table, UnitVisitor& visitor)
+    : table_(&table),
+      visitor_(&visitor),
+      values_at_(table.units().size()),
+      gradients_at_(table.units().size()) {}
 
 void Parameters::zero_gradients() {
   if (gradients_.nbytes() > 0) std::memset(gradients_.bytes(), 0, gradients_.nbytes());
 }
 
-float* Parameters::value(ParameterId id) {
-  return values_.data<float>() + table_->spec(id).offset;
+float* Parameters::at(const std::vector<float*>& units, ParameterId id) const {
+  const ParameterSpec& spec = table_->spec(id);
+  float* const unit = units[static_cast<std::size_t>(spec.unit)];
+  if (unit == nullptr && table_->unit(spec.unit).size > 0) {
+    throw RuntimeError(
+        fmt::format("{}: its unit {} is not in place", spec.name, table_->unit(spec.unit).name));
+  }
+  return unit + spec.offset;
 }
-const float* Parameters::value(ParameterId id) const {
-  return values_.data<float>() + table_->spec(id).offset;
-}
-float* Parameters::gradient(ParameterId id) {
-  return gradients_.data<float>() + table_->spec(id).offset;
-}
-const float* Parameters::gradient(ParameterId id) const {
-  return gradients_.data<float>() + table_->spec(id).offset;
-}
-
-namespace {
-Tensor view_of(const Tensor& flat, const ParameterSpec& spec) {
-  const Shape local = spec.local();
-  return flat.slice(0, spec.offset, spec.offset + local.numel()).reshape(local);
-}
-}  // namespace
 
 Tensor Parameters::value_tensor(ParameterId id) const {
-  return view_of(values_, table_->spec(id));
+  return Tensor::view(at(values_at_, id), table_->spec(id).local());
 }
 Tensor Parameters::gradient_tensor(ParameterId id) const {
-  return view_of(gradients_, table_->spec(id));
+  return Tensor::view(at(gradients_at_, id), table_->spec(id).local());
 }
 
 }  // namespace trib::model

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "model/parallel/split.h"
+#include "ops/base/split.h"
 #include "ops/base/tensor.h"
 
 namespace trib::model {
@@ -40,64 +40,113 @@ struct ParameterSpec {
   Split split = {};             ///< the part this rank holds
   /// Whether a rank's gradient is a part of the sum over the tensor axis, though each holds all.
   bool partial_gradient = false;
-  std::int64_t offset = 0;  ///< first element in the flat buffers, filled in by the table
+  int unit = 0;             ///< filled in by the table
+  std::int64_t offset = 0;  ///< first element in the buffer of its unit, filled in by the table
 
   /// Shape of the part this rank holds.
   Shape local() const { return local_shape(shape, split); }
 };
 
-/// Name -> (offset, shape, split) of every parameter of the model, in the order of registration. It
-/// lists the same names on every rank; of what another rank holds, the own part is empty. Offsets
-/// are multiples of 16 elements.
+/// Consecutive parameters that one stretch of the forward pass uses, and one of the backward pass:
+/// what is gathered, reduced and let go together when parameters are sharded (FSDP's unit).
+struct ParameterUnit {
+  std::string name;  ///< "blocks.0"
+  ParameterId first = 0, end = 0;
+  std::int64_t size = 0;  ///< elements, padding included
+};
+
+/// Name -> (unit, offset, shape, split) of every parameter of the model, in the order of
+/// registration. It lists the same names on every rank; of what another rank holds, the own part is
+/// empty. Offsets and sizes of units are multiples of kAlignment elements.
 class ParameterTable {
  public:
+  static constexpr std::int64_t kAlignment = 16;  ///< a cache line
+
+  /// What is registered from now on belongs to a new unit. The first parameters are the stem's.
+  void begin_unit(std::string name);
   /// Register a parameter. Throws RuntimeError if the name is taken.
   ParameterId add(ParameterSpec spec);
   /// Declare that ranks compute parts of this parameter's gradient.
   void mark_partial_gradient(ParameterId id);
   const std::vector<ParameterSpec>& specs() const { return specs_; }
   const ParameterSpec& spec(ParameterId id) const { return specs_[static_cast<std::size_t>(id)]; }
+  const std::vector<ParameterUnit>& units() const { return units_; }
+  const ParameterUnit& unit(int number) const { return units_[static_cast<std::size_t>(number)]; }
+  /// Number of the last unit begun.
+  int last_unit() const { return static_cast<int>(units_.size()) - 1; }
   /// Id of a name, -1 if unknown.
   ParameterId find(std::string_view name) const;
-  /// Elements of this rank's flat buffers, padding included.
-  std::int64_t flat_size() const { return flat_size_; }
+  /// Elements of this rank's parts, padding included.
+  std::int64_t flat_size() const;
   /// Number of trainable parameters of the model, over all ranks.
   std::int64_t count() const;
 
  private:
   std::vector<ParameterSpec> specs_;
+  std::vector<ParameterUnit> units_{{.name = "stem"}};
   std::map<std::string, ParameterId, std::less<>> ids_;
-  std::int64_t flat_size_ = 0;
 };
 
-/// Values and gradients of a table, each one flat buffer with this rank's parts.
+/// What a model does with the parameters of a unit.
+enum class Pass : std::uint8_t { forward, backward };
+
+/// Is told which unit a model is about to use, to have it in place by then.
+class UnitVisitor {
+ public:
+  virtual ~UnitVisitor() = default;
+  /// The model turns to `unit` and is done with the one before; `next` follows (-1: not known).
+  virtual void enter(int unit, int next, Pass pass) = 0;
+};
+
+/// Values and gradients of a table: this rank's parts, one buffer a unit.
 class Parameters {
  public:
+  /// All units in place, one after another in flat buffers.
   explicit Parameters(const ParameterTable& table, bool with_gradients = true);
+  /// No unit in place: `visitor`, which must outlive this, sees to that.
+  Parameters(const ParameterTable& table, UnitVisitor& visitor);
 
-  /// Draw initial values. Padding is zero.
+  /// Draw initial values of all units, or of one. Padding is zero.
   void initialize(std::uint64_t seed);
+  void initialize_unit(int unit, std::uint64_t seed);
   void zero_gradients();
 
+  /// To be called by layers before they use a unit; see UnitVisitor.
+  void enter(int unit, int next, Pass pass) const {
+    if (visitor_ != nullptr) visitor_->enter(unit, next, pass);
+  }
+  /// Put a unit's values or gradients into place; null: take them away.
+  void place_values(int unit, float* values) {
+    values_at_[static_cast<std::size_t>(unit)] = values;
+  }
+  void place_gradients(int unit, float* gradients) {
+    gradients_at_[static_cast<std::size_t>(unit)] = gradients;
+  }
+
   const ParameterTable& table() const { return *table_; }
-  float* value(ParameterId id);
-  const float* value(ParameterId id) const;
-  float* gradient(ParameterId id);
-  const float* gradient(ParameterId id) const;
+  /// The own part of a parameter. Throws RuntimeError if its unit is not in place.
+  float* value(ParameterId id) { return at(values_at_, id); }
+  const float* value(ParameterId id) const { return at(values_at_, id); }
+  float* gradient(ParameterId id) { return at(gradients_at_, id); }
+  const float* gradient(ParameterId id) const { return at(gradients_at_, id); }
   /// Views with the shape of the own part.
   Tensor value_tensor(ParameterId id) const;
   Tensor gradient_tensor(ParameterId id) const;
 
-  bool has_gradients() const { return gradients_.defined(); }
+  /// The flat buffers; undefined where a visitor sees to the units.
   Tensor& flat_values() { return values_; }
   const Tensor& flat_values() const { return values_; }
   Tensor& flat_gradients() { return gradients_; }
   const Tensor& flat_gradients() const { return gradients_; }
 
  private:
+  float* at(const std::vector<float*>& units, ParameterId id) const;
+
   const ParameterTable* table_;
-  Tensor values_;     // MemoryKind::parameters
-  Tensor gradients_;  // MemoryKind::gradients
+  UnitVisitor* visitor_ = nullptr;
+  Tensor values_;                                 // MemoryKind::parameters
+  Tensor gradients_;                              // MemoryKind::gradients
+  std::vector<float*> values_at_, gradients_at_;  // by unit
 };
 
 }  // namespace trib::model

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "model/parallel/split.h"
+#include "ops/base/split.h"
 #include "ops/base/step_arena.h"
 #include "ops/base/tensor.h"
 

@@ -191,12 +191,15 @@ Transformer::Transformer(ParameterTable& table, const std::string& prefix,
     : group_(group),
       dim_(options.dim),
       is_sequence_parallel_(options.sequence_parallel && !group.is_alone()),
+      first_unit_(table.last_unit() + 1),
       blocks_([&] {
         std::vector<TransformerBlock> blocks;
         for (std::int64_t i = 0; i < options.depth; ++i) {
-          blocks.emplace_back(table, prefix + "blocks." + std::to_string(i), options,
-                              drop_path_rate_of_block(options, i), group);
+          const std::string name = prefix + "blocks." + std::to_string(i);
+          table.begin_unit(name);
+          blocks.emplace_back(table, name, options, drop_path_rate_of_block(options, i), group);
         }
+        table.begin_unit(prefix + "norm");
         return blocks;
       }()),
       norm_(table, prefix + "norm", options.dim, is_sequence_parallel_) {}
@@ -219,10 +222,14 @@ void Transformer::forward(const Parameters& parameters, StepArena& arena, Saved&
     std::optional<StepArena::Scope> scope;
     if (!training) scope.emplace(arena);
     float* out_nd = training ? arena.floats(own.size() * dim_) : x_nd;
+    parameters.enter(unit_of_block(i), unit_of_block(i + 1), Pass::forward);
     blocks_[i].forward(parameters, arena, saved.blocks[i], out_nd, x_nd, batch, tokens, drop);
     x_nd = out_nd;
   }
   saved.x_nd = x_nd;
+  const int norm_unit = unit_of_block(blocks_.size());
+  const bool is_last = norm_unit == parameters.table().last_unit();
+  parameters.enter(norm_unit, is_last ? -1 : norm_unit + 1, Pass::forward);
   float* own_out_nd = saved.out_rd + own.begin * dim_;
   norm_.forward(parameters, own_out_nd, saved.mean_n, saved.rstd_n, x_nd, own.size());
   if (is_sequence_parallel_) group_.all_gather_rows(saved.out_rd, own_out_nd, rows, dim_);
@@ -237,8 +244,10 @@ void Transformer::backward(Parameters& parameters, StepArena& arena, const Saved
   norm_.backward(parameters, dx_nd, dx_nd, saved.x_nd, saved.mean_n, saved.rstd_n, own.size(),
                  /*accumulate_dx=*/false);
   for (std::size_t i = blocks_.size(); i-- > 0;) {
+    parameters.enter(unit_of_block(i), unit_of_block(i) - 1, Pass::backward);
     blocks_[i].backward(parameters, arena, saved.blocks[i], dx_nd, batch, tokens, drop);
   }
+  parameters.enter(first_unit_ - 1, first_unit_ - 2, Pass::backward);
   if (is_sequence_parallel_) group_.all_gather_rows(dx_rd, dx_nd, rows, dim_);
 }
 

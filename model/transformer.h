@@ -89,6 +89,9 @@ class TransformerBlock {
 };
 
 /// Blocks `prefix`blocks.0 ... and the last norm `prefix`norm. Takes and gives replicated tokens.
+///
+/// Each block is a unit of parameters; the norm begins one, which whatever is registered after the
+/// transformer joins.
 class Transformer {
  public:
   struct Saved {
@@ -115,10 +118,12 @@ class Transformer {
 
  private:
   Range own_rows(std::int64_t rows) const;
+  int unit_of_block(std::size_t block) const { return first_unit_ + static_cast<int>(block); }
 
   const TensorGroup& group_;
   std::int64_t dim_;
   bool is_sequence_parallel_;
+  int first_unit_;  // of the blocks; the norm's comes after theirs
   std::vector<TransformerBlock> blocks_;
   LayerNorm norm_;
 };

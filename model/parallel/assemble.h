@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "model/parallel/split.h"
 #include "model/parallel/tensor_group.h"
+#include "ops/base/split.h"
 #include "ops/base/tensor.h"
 
 namespace trib::model {

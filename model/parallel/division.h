@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "model/parallel/split.h"
+#include "ops/base/split.h"
 
 namespace trib::model {
 

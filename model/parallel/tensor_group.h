@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "model/parallel/split.h"
+#include "ops/base/split.h"
 
 namespace trib::ops {
 class Communicator;

@@ -12,7 +12,8 @@ namespace trib {
 namespace {
 
 constexpr std::array<std::string_view, kMemoryKinds> kNames{
-    "parameters", "gradients", "optimizer", "activations", "workspace", "ingest", "communication"};
+    "parameters", "gradients", "optimizer",     "activations",
+    "workspace",  "ingest",    "communication", "checkpoint"};
 
 struct Counter {
   std::atomic<std::int64_t> live{0};

@@ -19,9 +19,10 @@ enum class MemoryKind : std::uint8_t {
   activations,
   workspace,
   ingest,
-  communication,
+  communication,  ///< buffers of collectives: gathered units, gradients on their way
+  checkpoint,     ///< the training state on its way to disk
 };
-inline constexpr std::size_t kMemoryKinds = 7;
+inline constexpr std::size_t kMemoryKinds = 8;
 
 /// Name of a kind as it stands in metrics and reports.
 std::string_view name_of(MemoryKind kind);

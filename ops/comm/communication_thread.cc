@@ -127,7 +127,8 @@ void CommunicationThread::split(const MeshShape& mesh) {
     errand_ = [this, mesh, done] {
       try {
         const Group& world = group(MeshAxis::world);
-        for (const MeshAxis axis : {MeshAxis::data, MeshAxis::shard, MeshAxis::tensor}) {
+        for (const MeshAxis axis :
+             {MeshAxis::data, MeshAxis::shard, MeshAxis::tensor, MeshAxis::samples}) {
           MPI_Comm comm = MPI_COMM_NULL;
           std::vector<int> ranks = mesh.group(axis, world.rank);
           check_mpi(MPI_Comm_split(world.comm, ranks.front(), world.rank, &comm), "MPI_Comm_split");

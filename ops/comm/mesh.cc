@@ -9,7 +9,8 @@
 namespace trib::ops {
 
 std::string_view name_of(MeshAxis axis) {
-  constexpr std::array<std::string_view, kMeshAxes> kNames{"data", "shard", "tensor", "world"};
+  constexpr std::array<std::string_view, kMeshAxes> kNames{"data", "shard", "tensor", "samples",
+                                                           "world"};
   return kNames[static_cast<std::size_t>(axis)];
 }
 
@@ -21,6 +22,8 @@ int MeshShape::size(MeshAxis axis) const {
       return shard;
     case MeshAxis::tensor:
       return tensor;
+    case MeshAxis::samples:
+      return data * shard;
     case MeshAxis::world:
       break;
   }
@@ -39,11 +42,11 @@ std::vector<int> MeshShape::group(MeshAxis axis, int rank) const {
   int first = 0, stride = 1;
   if (axis != MeshAxis::world) {
     MeshCoordinates origin = coordinates(rank);
-    if (axis == MeshAxis::data) origin.data = 0;
-    if (axis == MeshAxis::shard) origin.shard = 0;
+    if (axis == MeshAxis::data || axis == MeshAxis::samples) origin.data = 0;
+    if (axis == MeshAxis::shard || axis == MeshAxis::samples) origin.shard = 0;
     if (axis == MeshAxis::tensor) origin.tensor = 0;
     first = this->rank(origin);
-    if (axis == MeshAxis::shard) stride = tensor;
+    if (axis == MeshAxis::shard || axis == MeshAxis::samples) stride = tensor;
     if (axis == MeshAxis::data) stride = tensor * shard;
   }
   std::vector<int> ranks;

@@ -9,9 +9,10 @@
 
 namespace trib::ops {
 
-/// A direction of the mesh along which ranks talk; `world` is all of them together.
-enum class MeshAxis : std::uint8_t { data, shard, tensor, world };
-inline constexpr std::size_t kMeshAxes = 4;
+/// A direction of the mesh along which ranks talk. `samples` is data and shard together: the ranks
+/// that have different samples of the same batch; `world` is all of them.
+enum class MeshAxis : std::uint8_t { data, shard, tensor, samples, world };
+inline constexpr std::size_t kMeshAxes = 5;
 
 std::string_view name_of(MeshAxis axis);
 

@@ -19,7 +19,7 @@ Names without(const Names& names, const Names& taken) {
   return rest;
 }
 
-void append(Names& to, const Names& from, model::Range range) {
+void append(Names& to, const Names& from, Range range) {
   to.insert(to.end(), from.begin() + range.begin, from.begin() + range.end);
 }
 

@@ -51,7 +51,8 @@ Trainer::Trainer(const TrainingPlan& plan, std::shared_ptr<const model::Model> m
       communicator_(communicator),
       options_(std::move(options)),
       parameters_(model_->table()),
-      optimizer_(model_->table(), {plan.beta1, plan.beta2, plan.eps, plan.weight_decay}),
+      optimizer_(model::ShardLayout(model_->table()),
+                 {plan.beta1, plan.beta2, plan.eps, plan.weight_decay}),
       agreement_(communicator, model_->group(), ops::MeshAxis::world),
       schedule_{plan.lr, plan.start_lr, plan.min_lr, plan.warmup_steps, plan.steps},
       arena_(static_cast<std::size_t>(model_->arena_bytes(options_.rank_batch_size, true))) {
@@ -108,6 +109,33 @@ StepReport Trainer::finish(model::Step& step, bool wants_stop) {
   optimizer_.step(parameters_, report.lr, clip);
   communicator_.enter(ops::Phase::setup);
   return report;
+}
+
+std::vector<model::StatePiece> Trainer::held_state() {
+  std::vector<model::StatePiece> pieces;
+  for (const model::ShardPiece& piece : model::ShardLayout(model_->table()).pieces()) {
+    pieces.push_back({.id = piece.id,
+                      .elements = piece.elements,
+                      .value = parameters_.value(piece.id),
+                      .exp_avg = optimizer_.exp_avg().data<float>() + piece.at,
+                      .exp_avg_sq = optimizer_.exp_avg_sq().data<float>() + piece.at});
+  }
+  return pieces;
+}
+
+std::vector<model::StatePiece> Trainer::written_state() {
+  std::vector<model::StatePiece> pieces = held_state();
+  std::erase_if(pieces, [&](const model::StatePiece& piece) {
+    const bool is_replicated = !model_->table().spec(piece.id).split.active();
+    return communicator_.rank(ops::MeshAxis::samples) > 0 ||
+           (is_replicated && model_->group().rank() > 0);
+  });
+  return pieces;
+}
+
+void Trainer::resume_after(std::int64_t steps) {
+  steps_ = steps;
+  optimizer_.set_steps(steps);
 }
 
 void Trainer::keep_evaluation_batch(std::vector<Sample> samples) {

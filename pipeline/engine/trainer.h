@@ -9,6 +9,7 @@
 
 #include "model/model.h"
 #include "model/optimizer.h"
+#include "model/state_piece.h"
 #include "ops/comm/communicator.h"
 #include "pipeline/engine/step_agreement.h"
 #include "pipeline/stage/flow.h"
@@ -57,6 +58,14 @@ class Trainer {
 
   const model::Parameters& parameters() const { return parameters_; }
   std::int64_t steps() const { return steps_; }
+
+  /// What this rank writes into a checkpoint: over all ranks, every element once. The same pieces
+  /// in every step.
+  std::vector<model::StatePiece> written_state();
+  /// All this rank holds of the state, to be filled in from a checkpoint before the first step, ...
+  std::vector<model::StatePiece> held_state();
+  /// ... and the number of steps that went before.
+  void resume_after(std::int64_t steps);
 
  private:
   std::vector<double> standard_deviations(const std::vector<std::string>& variables) const;

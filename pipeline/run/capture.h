@@ -35,7 +35,7 @@ class Capture {
 
  private:
   void add(const std::string& name, const Tensor& tensor, std::int64_t extent,
-           const model::Split& split);
+           const trib::Split& split);
   void add_parameter(const char* prefix, const model::ParameterSpec& spec, const Tensor& part);
 
   CaptureOptions options_;

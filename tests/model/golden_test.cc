@@ -150,7 +150,7 @@ TEST(Golden, AdamW) {
     }
   };
   load("before", false);
-  AdamW adamw(table, {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.05});
+  AdamW adamw(ShardLayout(table), {.beta1 = 0.9, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.05});
   for (int step = 0; step < 3; ++step) {
     load("grad" + std::to_string(step), true);
     // Clipping multiplies the gradients: doubling them first must change nothing.

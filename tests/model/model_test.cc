@@ -252,7 +252,7 @@ TEST_P(Learning, OverfitsAFixedBatch) {
   const auto model = test::small_model(GetParam());
   Parameters parameters(model->table());
   parameters.initialize(1);
-  AdamW adamw(model->table(), {.weight_decay = 0});
+  AdamW adamw(ShardLayout(model->table()), {.weight_decay = 0});
   const StepInput input = test::small_batch(*model, 2);
   const CosineSchedule schedule{.lr = 1e-2, .warmup_steps = 10, .total_steps = 300};
   StepArena arena;

@@ -20,7 +20,7 @@ TEST(AdamW, FirstStepMovesByTheLearningRate) {
     parameters.gradient(id)[0] = 3;
     parameters.gradient(id)[1] = -0.01F;
   }
-  AdamW adamw(table, {.weight_decay = 0.5});
+  AdamW adamw(ShardLayout(table), {.weight_decay = 0.5});
   adamw.step(parameters, 0.1);
   // After one step m / sqrt(v) is the sign of the gradient.
   EXPECT_NEAR(parameters.value(decayed)[0], 1 - 0.1 * 0.5 - 0.1, 1e-6);
@@ -34,7 +34,7 @@ TEST(AdamW, ChargesTwoMomentsToTheLedger) {
   ParameterTable table;
   table.add({.name = "w", .shape = {1000}});
   const std::int64_t before = memory_ledger::use(MemoryKind::optimizer).live;
-  const AdamW adamw(table, {});
+  const AdamW adamw(ShardLayout(table), {});
   EXPECT_EQ(memory_ledger::use(MemoryKind::optimizer).live - before, 2 * 4 * table.flat_size());
 }
 

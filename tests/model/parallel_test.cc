@@ -8,8 +8,8 @@
 #include <gtest/gtest.h>
 
 #include "model/parallel/division.h"
-#include "model/parallel/split.h"
 #include "ops/base/error.h"
+#include "ops/base/split.h"
 #include "tests/model/model_testing.h"
 
 namespace trib::model {

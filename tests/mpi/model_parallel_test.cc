@@ -107,7 +107,7 @@ class Training {
       : case_(c),
         model_(make_model(c, division)),
         parameters_(model_->table()),
-        optimizer_(model_->table(), {}) {
+        optimizer_(ShardLayout(model_->table()), {}) {
     if (division.ranks > 1) model_->connect(test::communicator());
     parameters_.initialize(kSeed);
     // Queries start at zero, where attention has no gradient by its keys: move all values.

@@ -57,7 +57,7 @@ TEST(Division, SlicesAreContiguousAndAsEvenAsPartitionsAllow) {
   // Ranks own whole partitions: [0, 2), [2, 5), [5, 7) and [7, 10) of 10 in four.
   EXPECT_THAT(slice_sizes(10, 2, 4), ElementsAre(5, 5));
   EXPECT_THAT(slice_sizes(10, 3, 4), ElementsAre(2, 3, 5));
-  EXPECT_EQ((model::Division{8, 5, false, 3}.own_channels(2)), (model::Range{0, 2}));
+  EXPECT_EQ((model::Division{8, 5, false, 3}.own_channels(2)), (Range{0, 2}));
 }
 
 TEST(Division, ErrorsSayWhatToChange) {

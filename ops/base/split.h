@@ -1,4 +1,4 @@
-// How a tensor is cut over the ranks of the tensor axis.
+// How a tensor is cut into parts that ranks hold.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 #include "ops/base/shape.h"
 
-namespace trib::model {
+namespace trib {
 
 /// The half-open range [begin, end).
 struct Range {
@@ -47,4 +47,4 @@ Shape local_shape(const Shape& global, const Split& split);
 void for_each_run(const Shape& global, const Split& split,
                   const std::function<void(std::int64_t, std::int64_t, std::int64_t)>& visit);
 
-}  // namespace trib::model
+}  // namespace trib

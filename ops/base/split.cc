@@ -1,6 +1,6 @@
-#include "model/parallel/split.h"
+#include "ops/base/split.h"
 
-namespace trib::model {
+namespace trib {
 
 std::vector<Range> ranges_of(const std::vector<std::int64_t>& positions) {
   std::vector<Range> ranges;
@@ -43,4 +43,4 @@ void for_each_run(const Shape& global, const Split& split,
   }
 }
 
-}  // namespace trib::model
+}  // namespace trib

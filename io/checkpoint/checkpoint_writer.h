@@ -1,0 +1,56 @@
+// Writing a checkpoint: every rank its file, then one of them the index.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "io/checkpoint/checkpoint_index.h"
+
+namespace trib::io {
+
+/// Elements to write; `data` must stay until they are.
+struct PieceData {
+  std::string tensor, state;
+  Split split = {};
+  Range elements;
+  const float* data = nullptr;
+};
+
+/// A checkpoint FOLDER/step-N in the making. It is written in FOLDER/step-N.tmp and takes its name
+/// when all ranks are done: a kill at any instant leaves what was there before, and at most a .tmp
+/// folder that nobody takes for a checkpoint.
+///
+/// All functions throw RuntimeError naming the file and the system's reason ("No space left on
+/// device").
+class CheckpointWriter {
+ public:
+  /// Every rank makes one, `folder` being "RUN/checkpoints".
+  CheckpointWriter(std::string folder, std::int64_t step);
+
+  /// Write rank-RRRRR.safetensors and its part of the index, and flush both to disk. Called by each
+  /// rank; blocks.
+  void write_rank(int rank, const std::vector<PieceData>& pieces) const;
+  /// Join the parts of `ranks` ranks into index.json, flush it and the folder, rename the folder to
+  /// step-N and then point `latest` at it. Called by one rank after write_rank has returned on all.
+  /// A folder step-N that is there already is kept if it is a valid checkpoint, else set aside as
+  /// step-N.damaged (or .damaged-2, ...). Returns the path of step-N.
+  std::string commit(int ranks, const std::map<std::string, CheckpointTensor>& tensors,
+                     const std::string& training) const;
+  /// Remove what was written.
+  void discard() const;
+
+ private:
+  std::string folder_;
+  std::int64_t step_;
+};
+
+/// Remove all but the newest `keep` checkpoints of a folder, and what killed runs left behind
+/// (*.tmp, *.removed). What `latest` points at stays. A checkpoint is renamed to step-N.removed
+/// before its files go.
+void prune_checkpoints(const std::string& folder, std::int64_t keep);
+/// Remove what killed runs left behind.
+void clean_checkpoints(const std::string& folder);
+
+}  // namespace trib::io

@@ -1,0 +1,17 @@
+// The state of a training as checkpoints see it.
+#pragma once
+
+#include "model/parameters.h"
+
+namespace trib::model {
+
+/// Where a run of elements of a parameter, and of AdamW's moments for them, stand on this rank.
+struct StatePiece {
+  ParameterId id = 0;
+  Range elements;  ///< of the parameter's part on this rank of the tensor axis, flat
+  float* value = nullptr;
+  float* exp_avg = nullptr;
+  float* exp_avg_sq = nullptr;
+};
+
+}  // namespace trib::model
