@@ -113,7 +113,8 @@ StepReport Trainer::finish(model::Step& step, bool wants_stop) {
 
 std::vector<model::StatePiece> Trainer::held_state() {
   std::vector<model::StatePiece> pieces;
-  for (const model::ShardPiece& piece : model::ShardLayout(model_->table()).pieces()) {
+  const model::ShardLayout layout(model_->table());
+  for (const model::ShardPiece& piece : layout.pieces()) {
     pieces.push_back({.id = piece.id,
                       .elements = piece.elements,
                       .value = parameters_.value(piece.id),
