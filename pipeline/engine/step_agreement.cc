@@ -32,14 +32,21 @@ void StepAgreement::begin(const Batch& batch) {
 }
 
 StepAgreement::Settled StepAgreement::settle(std::int64_t step, double loss,
-                                             bool wants_stop) const {
+                                             const StepVotes& own) const {
   // The ranks of a tensor group know the same loss: one of them speaks for all. Their marks must
   // be the same, and then add up to zero with these weights.
   const double weight = group_.rank() == 0 ? group_.size() - 1 : -1;
-  std::array<double, 3> shared{group_.rank() == 0 ? loss : 0.0, wants_stop ? 1.0 : 0.0,
-                               weight * mark_};
+  const auto vote = [](bool yes) { return yes ? 1.0 : 0.0; };
+  std::array<double, 6> shared{group_.rank() == 0 ? loss : 0.0,
+                               weight * mark_,
+                               vote(own.stop),
+                               vote(own.checkpoint_due),
+                               vote(own.checkpoint_busy),
+                               vote(own.checkpoint_failed)};
   communicator_.all_reduce_sum(axis_, std::span<double>(shared)).wait();
-  if (shared[2] == 0) return {shared[0], shared[1] > 0};
+  if (shared[1] == 0) {
+    return {shared[0], {shared[2] > 0, shared[3] > 0, shared[4] > 0, shared[5] > 0}};
+  }
   throw DataError(
       fmt::format("step {}: the ranks of the tensor axis hold different samples. Either an image "
                   "was skipped on some of them alone, because a part of its channels is damaged, "

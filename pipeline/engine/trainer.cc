@@ -70,7 +70,7 @@ std::unique_ptr<model::Step> Trainer::begin(const Batch& batch) {
   return step;
 }
 
-StepReport Trainer::finish(model::Step& step, bool wants_stop) {
+StepReport Trainer::finish(model::Step& step, const StepVotes& own) {
   StepReport report;
   report.lr = schedule_.at(steps_);
   report.step = ++steps_;
@@ -92,9 +92,9 @@ StepReport Trainer::finish(model::Step& step, bool wants_stop) {
     }
   }
   communicator_.enter(ops::Phase::optimizer);
-  const StepAgreement::Settled settled = agreement_.settle(report.step, step.loss, wants_stop);
+  const StepAgreement::Settled settled = agreement_.settle(report.step, step.loss, own);
   report.loss = settled.loss / options_.data_ranks;
-  stop_agreed_ = settled.stop;
+  agreed_ = settled.votes;
   report.grad_norm = model::gradient_norm(parameters_, model_->group());
   if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) {
     throw RuntimeError(
@@ -146,7 +146,7 @@ void Trainer::keep_evaluation_batch(std::vector<Sample> samples) {
 
 bool Trainer::evaluation_due() const {
   if (plan_.evaluate_every == 0) return false;
-  return steps_ % plan_.evaluate_every == 0 || steps_ == plan_.steps || stop_agreed_;
+  return steps_ % plan_.evaluate_every == 0 || steps_ == plan_.steps || agreed_.stop;
 }
 
 std::vector<std::string> Trainer::evaluation_columns() const {

@@ -41,12 +41,13 @@ class Trainer {
 
   /// A step over `batch`, ready for the first layer. The step before must be finished.
   std::unique_ptr<model::Step> begin(const Batch& batch);
-  /// Everything after the forward pass. `wants_stop` of any rank stops all: see stop_agreed().
+  /// Everything after the forward pass. The ranks settle their votes: see agreed().
   /// Throws DataError if ranks that share a model had different samples, RuntimeError if the loss
   /// or the gradients are not finite.
-  StepReport finish(model::Step& step, bool wants_stop);
-  bool stop_agreed() const { return stop_agreed_; }
-  bool done() const { return steps_ >= plan_.steps || stop_agreed_; }
+  StepReport finish(model::Step& step, const StepVotes& own);
+  /// What any rank said at the end of the last step.
+  const StepVotes& agreed() const { return agreed_; }
+  bool done() const { return steps_ >= plan_.steps || agreed_.stop; }
 
   /// Keep held-out samples for evaluate(); their order is the same in every run.
   void keep_evaluation_batch(std::vector<Sample> samples);
@@ -81,7 +82,7 @@ class Trainer {
   StepArena arena_;
   Batch evaluation_;
   std::int64_t steps_ = 0;
-  bool stop_agreed_ = false;
+  StepVotes agreed_;
 };
 
 }  // namespace trib::pipeline

@@ -18,7 +18,7 @@
 namespace trib::pipeline {
 namespace {
 
-const std::vector<std::string> kSections{"vars", "mesh", "ingest", "nodes"};
+const std::vector<std::string> kSections{"vars", "mesh", "ingest", "checkpoints", "nodes"};
 
 bool is_section(const std::string& key) {
   return std::find(kSections.begin(), kSections.end(), key) != kSections.end();
@@ -47,6 +47,7 @@ class GraphReader {
     read_settings();
     graph_.mesh = read_section("mesh", mesh_parameters());
     graph_.ingest = read_section("ingest", ingest_parameters());
+    graph_.checkpoints = read_section("checkpoints", checkpoints_parameters());
     read_nodes();
     connect();
     return std::move(graph_);
@@ -330,6 +331,22 @@ std::vector<ParameterSpec> ingest_parameters() {
           .at_least(0)
           .or_else(0),
       param::bytes("bytes", "Memory that samples under way may hold.").at_least(1).or_else("1GB"),
+  };
+}
+
+std::vector<ParameterSpec> checkpoints_parameters() {
+  return {
+      param::integer("every", "Steps from one checkpoint to the next; 0 does not count steps.")
+          .unit_is("steps")
+          .at_least(0)
+          .or_else(0),
+      param::number("minutes", "Minutes from one checkpoint to the next; 0 does not count them.")
+          .unit_is("minutes")
+          .at_least(0)
+          .or_else(30),
+      param::integer("keep", "Checkpoints that stay, the newest; 0 writes none at all.")
+          .at_least(0)
+          .or_else(3),
   };
 }
 

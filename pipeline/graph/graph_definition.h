@@ -32,6 +32,7 @@ struct GraphDefinition {
   ParameterValues settings;           ///< name, seed, runs
   ParameterValues mesh;               ///< data, shard, tensor
   ParameterValues ingest;             ///< items, bytes, threads
+  ParameterValues checkpoints;        ///< every, minutes, keep
   std::vector<NodeDefinition> nodes;  ///< in topological order, as near to the file's as can be
   std::vector<Problem> warnings;      ///< former names in use
 
@@ -45,10 +46,11 @@ struct GraphDefinition {
   const NodeDefinition* find(std::string_view node_name) const;
 };
 
-/// Declarations of the graph's own keys: those at the top, under `mesh` and under `ingest`.
+/// Declarations of the graph's own keys: those at the top and those of its sections.
 std::vector<ParameterSpec> settings_parameters(const std::string& default_name);
 std::vector<ParameterSpec> mesh_parameters();
 std::vector<ParameterSpec> ingest_parameters();
+std::vector<ParameterSpec> checkpoints_parameters();
 
 /// Read a graph definition with all it extends, put in variables and the `sets` of the command line
 /// ("tokens.dim=64", "vars.data=/scratch", "mesh.tensor=4", "seed=3"), and check it against the

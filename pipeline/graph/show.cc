@@ -106,6 +106,7 @@ std::string resolved_yaml(const GraphDefinition& graph) {
   text += "\n" + yaml_lines(graph.settings, "");
   text += "mesh:\n" + yaml_lines(graph.mesh, "  ");
   text += "ingest:\n" + yaml_lines(graph.ingest, "  ");
+  text += "checkpoints:\n" + yaml_lines(graph.checkpoints, "  ");
   text += "nodes:\n";
   for (const NodeDefinition& node : graph.nodes) {
     text += "  " + yaml_text(node.name) + ":\n";
@@ -127,6 +128,7 @@ std::string resolved_json(const GraphDefinition& graph) {
   json["settings"] = json_values(graph.settings);
   json["mesh"] = json_values(graph.mesh);
   json["ingest"] = json_values(graph.ingest);
+  json["checkpoints"] = json_values(graph.checkpoints);
   json["nodes"] = Json::array();
   for (const NodeDefinition& node : graph.nodes) {
     json["nodes"].push_back({{"name", node.name},

@@ -11,8 +11,8 @@ namespace trib::pipeline {
 /// Reading it back gives the same graph.
 std::string resolved_yaml(const GraphDefinition& graph);
 
-/// Write the graph as JSON: {"name", "files", "settings", "mesh", "ingest", "nodes"}, each value as
-/// {"value", "from"} with `from` saying where it came from.
+/// Write the graph as JSON: {"name", "files", "settings", "mesh", "ingest", "checkpoints",
+/// "nodes"}, each value as {"value", "from"} with `from` saying where it came from.
 std::string resolved_json(const GraphDefinition& graph);
 
 /// Write the nodes and edges in the language of Graphviz's dot.

@@ -44,7 +44,8 @@ void ForwardOnly::finish(const model::Step& step) {
   ++steps_;
   if (!agreement_) return;
   communicator_->enter(ops::Phase::setup);
-  if (agreement_->settle(steps_, step.loss, wants_stop_()).stop) stop_();
+  const StepVotes own{.stop = wants_stop_()};
+  if (agreement_->settle(steps_, step.loss, own).votes.stop) stop_();
 }
 
 }  // namespace trib::pipeline

@@ -104,7 +104,7 @@ void TrainingRun::finish_step(StepMessage& message) {
     communicator_.enter(ops::Phase::setup);  // what puts tensors together is not the step's traffic
     capture_.after_forward(message, trainer_.parameters());
   }
-  const StepReport report = trainer_.finish(*message.step, interrupt_signal() != 0);
+  const StepReport report = trainer_.finish(*message.step, {.stop = interrupt_signal() != 0});
   if (captured) capture_.after_backward(trainer_.parameters(), run_folder_, communicator_.rank());
 
   const double end = trace::seconds();

@@ -11,6 +11,21 @@ namespace {
 
 class GraphDefinitionTest : public GraphTest {};
 
+TEST_F(GraphDefinitionTest, ReadsWhenToWriteCheckpoints) {
+  const std::string nodes = "nodes: {cubes: {type: read.cube, files: a, dataset: d}}\n";
+  GraphDefinition graph = load_text(nodes);
+  EXPECT_EQ(graph.checkpoints.integer("every"), 0);
+  EXPECT_EQ(graph.checkpoints.number("minutes"), 30);
+  EXPECT_EQ(graph.checkpoints.integer("keep"), 3);
+  graph = load_text("checkpoints: {every: 50, minutes: 0.5, keep: 0}\n" + nodes);
+  EXPECT_EQ(graph.checkpoints.integer("every"), 50);
+  EXPECT_EQ(graph.checkpoints.number("minutes"), 0.5);
+  EXPECT_EQ(graph.checkpoints.integer("keep"), 0);
+  EXPECT_EQ(error_of("checkpoints: {every: -1, keeep: 2}\n" + nodes),
+            "g.yaml:1:22: key 'checkpoints.every' is '-1'; expected an integer of at least 0\n"
+            "g.yaml:1:26: key 'checkpoints.keeep' is unknown; did you mean 'keep'?");
+}
+
 TEST_F(GraphDefinitionTest, ReadsAGoodGraph) {
   const GraphDefinition graph = load_text(kGoodGraph);
   EXPECT_EQ(graph.name(), "small");
