@@ -148,10 +148,20 @@ void CommunicationThread::submit(Operation operation) {
   operation.check_order = check_order_;
   {
     const std::lock_guard lock(mutex_);
+    if (observer_ != nullptr) {
+      operation.observer = observer_;
+      operation.submitted = std::chrono::steady_clock::now();
+    }
     operation.signature.sequence = submitted_on_axis_[static_cast<std::size_t>(operation.axis)]++;
     submitted_.push_back(std::move(operation));
   }
   wake_.notify_one();
+}
+
+void CommunicationThread::set_observer(OperationObserver observer) {
+  auto shared = observer ? std::make_shared<const OperationObserver>(std::move(observer)) : nullptr;
+  const std::lock_guard lock(mutex_);
+  observer_.swap(shared);
 }
 
 void CommunicationThread::abort(int exit_code) {
@@ -230,6 +240,9 @@ bool CommunicationThread::progress() {
     std::exception_ptr error;
     try {
       advance(*operation, is_axis_blocked[static_cast<std::size_t>(operation->axis)]);
+      if (operation->stage == Operation::Stage::done && !operation->has_failed) {
+        operation->report();
+      }
     } catch (...) {
       error = std::current_exception();
       operation->stage = Operation::Stage::done;
@@ -279,6 +292,7 @@ void CommunicationThread::advance(Operation& operation, bool& is_axis_blocked) {
   // All ranks must start the operations of an axis in the same order, whatever the order in which
   // they saw the comparisons complete.
   if (operation.stage == Stage::agreed && !is_axis_blocked) {
+    if (operation.observer != nullptr) operation.started = std::chrono::steady_clock::now();
     check_mpi(operation.start(ranks.comm, &operation.request),
               name_of(operation.collective()).data());
     operation.stage = Stage::running;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -29,6 +30,8 @@ class CommunicationThread {
   void split(const MeshShape& mesh);
   /// Hand over an operation; numbers it on its axis.
   void submit(Operation operation);
+  /// Report the operations handed over from now on; null: none.
+  void set_observer(OperationObserver observer);
   [[noreturn]] void abort(int exit_code);
 
   const Group& group(MeshAxis axis) const { return groups_[static_cast<std::size_t>(axis)]; }
@@ -54,10 +57,11 @@ class CommunicationThread {
   AwakeClock clock_;
   std::atomic<bool> check_order_;
 
-  std::mutex mutex_;  // guards the next six
+  std::mutex mutex_;  // guards the next seven
   std::condition_variable wake_;
   std::list<Operation> submitted_;
   std::array<std::int64_t, kMeshAxes> submitted_on_axis_{};
+  std::shared_ptr<const OperationObserver> observer_;
   std::function<void()> errand_;  // something else to do on the thread
   bool is_stopping_ = false;
   int abort_code_ = 0;

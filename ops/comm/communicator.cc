@@ -135,8 +135,10 @@ void Communicator::split(const MeshShape& mesh) {
 }
 
 Pending Communicator::submit(Operation operation, std::size_t bytes) {
-  traffic_.record(operation.collective(), operation.axis, phase(),
-                  static_cast<std::int64_t>(bytes));
+  const Phase phase = this->phase();
+  traffic_.record(operation.collective(), operation.axis, phase, static_cast<std::int64_t>(bytes));
+  operation.phase = phase;
+  operation.bytes = static_cast<std::int64_t>(bytes);
   auto completion = std::make_shared<Completion>();
   operation.completion = completion;
   thread_->submit(std::move(operation));
@@ -267,6 +269,10 @@ void Communicator::set_silence_limit(std::chrono::milliseconds limit) {
 
 void Communicator::set_check_order(bool check_order) {
   thread_->set_check_order(check_order);
+}
+
+void Communicator::set_observer(OperationObserver observer) {
+  thread_->set_observer(std::move(observer));
 }
 
 std::string mpi_library_version() {

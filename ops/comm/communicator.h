@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "ops/comm/mesh.h"
+#include "ops/comm/operation_record.h"
 #include "ops/comm/traffic_ledger.h"
 
 namespace trib::ops {
@@ -107,6 +108,11 @@ class Communicator {
   void enter(Phase phase) { phase_.store(phase, std::memory_order_relaxed); }
   Phase phase() const { return phase_.load(std::memory_order_relaxed); }
   const TrafficLedger& traffic() const { return traffic_; }
+
+  /// Call `observer` on the communication thread for each operation handed over from now on, when
+  /// it is complete and before its wait() returns; null: no more. Those that fail are left out. The
+  /// observer must be quick, must not throw and must not use the communicator.
+  void set_observer(OperationObserver observer);
 
  private:
   const Group& group(MeshAxis axis) const;

@@ -19,6 +19,17 @@ void Completion::wait() const {
   if (error != nullptr) std::rethrow_exception(error);
 }
 
+void Operation::report() const {
+  if (observer == nullptr) return;
+  (*observer)({.collective = collective(),
+               .axis = axis,
+               .phase = phase,
+               .bytes = bytes,
+               .submitted = submitted,
+               .started = started,
+               .finished = std::chrono::steady_clock::now()});
+}
+
 std::string name_of(const CallSignature& signature) {
   return fmt::format("{} number {}", name_of(static_cast<Collective>(signature.collective)),
                      signature.sequence);

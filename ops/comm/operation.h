@@ -16,6 +16,7 @@
 
 #include "ops/comm/awake_clock.h"
 #include "ops/comm/mesh.h"
+#include "ops/comm/operation_record.h"
 #include "ops/comm/traffic_ledger.h"
 
 namespace trib::ops {
@@ -63,7 +64,13 @@ struct Operation {
   /// Make the non-blocking MPI call.
   std::function<int(MPI_Comm, MPI_Request*)> start;
   std::shared_ptr<Completion> completion;
+  Phase phase = Phase::setup;
+  std::int64_t bytes = 0;  ///< contributed by this rank
   bool check_order = false;
+
+  // Filled in as it goes its way, if there is an observer:
+  std::shared_ptr<const OperationObserver> observer;
+  OperationRecord::Time submitted, started;
 
   // Of the communication thread alone:
   enum class Stage { arrived, comparing, agreed, running, done };
@@ -74,6 +81,8 @@ struct Operation {
   bool has_failed = false;  ///< its completion has an error, while MPI still works on it
 
   Collective collective() const { return static_cast<Collective>(signature.collective); }
+  /// Tell the observer, if there is one, that the operation is complete.
+  void report() const;
 };
 
 /// Throw RuntimeError if an MPI call failed.

@@ -1,7 +1,13 @@
 #include "ops/comm/communicator.h"
 
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
 #include <cstring>
+#include <iterator>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -18,13 +24,15 @@ namespace {
 using test::communicator;
 using testing::HasSubstr;
 
-constexpr MeshAxis kAxes[] = {MeshAxis::data, MeshAxis::shard, MeshAxis::tensor, MeshAxis::world};
+constexpr MeshAxis kAxes[] = {MeshAxis::data, MeshAxis::shard, MeshAxis::tensor, MeshAxis::samples,
+                              MeshAxis::world};
 
-/// The mesh of this test: eight ranks are 2 in all directions, four are 2 data x 2 tensor, fewer
-/// are along tensor.
+/// The mesh of this test: eight ranks are 2 in all directions, four are 2 data x 2 tensor, three
+/// are along data, two along shard.
 MeshShape mesh_of(int ranks) {
   if (ranks == 8) return {.data = 2, .shard = 2, .tensor = 2};
-  return ranks == 4 ? MeshShape{.data = 2, .tensor = 2} : MeshShape{.tensor = ranks};
+  if (ranks == 4) return {.data = 2, .tensor = 2};
+  return ranks == 2 ? MeshShape{.shard = 2} : MeshShape{.data = ranks};
 }
 
 /// The size of the part of rank i of an axis: the parts differ, and that of every third is empty.
@@ -82,6 +90,28 @@ TEST_F(Communication, RefusesAMeshThatDoesNotFitAndThenTakesOne) {
     EXPECT_EQ(ranks[static_cast<std::size_t>(comm_.rank(axis))], rank_) << name_of(axis);
   }
   EXPECT_THROW(Communicator second, RuntimeError);
+}
+
+TEST_F(Communication, SamplesAreTheRanksOfOneTensorCoordinate) {
+  const int tensor = mesh_of(size_).tensor;
+  std::vector<int> expected;
+  for (int rank = rank_ % tensor; rank < size_; rank += tensor) expected.push_back(rank);
+  ASSERT_EQ(comm_.size(MeshAxis::samples), static_cast<int>(expected.size()));
+  std::vector<int> members(expected.size());
+  comm_
+      .all_gather(MeshAxis::samples, std::as_bytes(std::span(&rank_, 1)),
+                  std::as_writable_bytes(std::span(members)))
+      .wait();
+  EXPECT_EQ(members, expected);
+
+  // One sum over samples is the sum over shard and then over data.
+  float at_once = std::ldexp(1.0F, rank_), in_turn = at_once, of_members = 0;
+  comm_.all_reduce_sum(MeshAxis::samples, std::span(&at_once, 1)).wait();
+  comm_.all_reduce_sum(MeshAxis::shard, std::span(&in_turn, 1)).wait();
+  comm_.all_reduce_sum(MeshAxis::data, std::span(&in_turn, 1)).wait();
+  for (const int rank : expected) of_members += std::ldexp(1.0F, rank);
+  EXPECT_EQ(at_once, of_members);
+  EXPECT_EQ(in_turn, of_members);
 }
 
 TEST_F(Communication, AllReduceAddsUpAndIsTheSameOnAllRanks) {
@@ -257,10 +287,10 @@ TEST_F(Communication, BroadcastGivesWhatTheRootHas) {
 }
 
 TEST_F(Communication, ManyOperationsMayBeInFlightOnAllAxes) {
-  constexpr std::size_t kRounds = 50, kCount = 4096;
+  constexpr std::size_t kRounds = 50, kCount = 4096, kOfARound = std::size(kAxes);
   std::vector<std::vector<float>> sums;
   std::vector<Pending> pending;
-  sums.reserve(kRounds * 4);
+  sums.reserve(kRounds * kOfARound);
   for (std::size_t round = 0; round < kRounds; ++round) {
     for (const MeshAxis axis : kAxes) {
       sums.emplace_back(kCount, static_cast<float>(round + 1));
@@ -270,13 +300,13 @@ TEST_F(Communication, ManyOperationsMayBeInFlightOnAllAxes) {
   for (std::size_t i = pending.size(); i-- > 0;) {
     pending[i].wait();
     const auto expected =
-        static_cast<float>(static_cast<int>(i / 4 + 1) * comm_.size(kAxes[i % 4]));
+        static_cast<float>(static_cast<int>(i / kOfARound + 1) * comm_.size(kAxes[i % kOfARound]));
     EXPECT_EQ(sums[i], std::vector<float>(kCount, expected)) << i;
   }
 }
 
 TEST_F(Communication, ASmallOperationOvertakesOneThatWaits) {
-  if (comm_.size(MeshAxis::data) == 1) GTEST_SKIP() << "needs two axes";
+  if (comm_.size(MeshAxis::tensor) == 1) GTEST_SKIP() << "needs two axes";
   // Ranks of data coordinate 1 are late for the barrier along data; the tensor axis is unaffected.
   const bool is_late = comm_.rank(MeshAxis::data) == 1;
   Pending late = is_late ? Pending() : comm_.barrier(MeshAxis::data);
@@ -358,6 +388,116 @@ TEST_F(Communication, LedgerCountsWhatARankContributesByPhase) {
   EXPECT_EQ(Difference(total.calls - total_before.calls, total.bytes - total_before.bytes),
             size_ == 1 ? Difference(0, 0)
                        : Difference(2, 400 + static_cast<std::int64_t>(part.size_bytes())));
+}
+
+/// Whether the times of a record are in order and inside the interval.
+bool is_between(const OperationRecord& record, OperationRecord::Time begin,
+                OperationRecord::Time end) {
+  return begin <= record.submitted && record.submitted <= record.started &&
+         record.started <= record.finished && record.finished <= end;
+}
+
+TEST_F(Communication, AnObserverIsToldOfEachOperationBeforeItsWaitReturns) {
+  // No mutex: wait() orders the records before what follows it.
+  std::vector<OperationRecord> records;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto ranks = static_cast<std::size_t>(size_);
+  std::vector<float> values(100), all(100 * ranks);
+  comm_.set_observer([&](const OperationRecord& record) { records.push_back(record); });
+  const auto expect_told_of = [&](std::size_t number, Collective collective, Phase phase,
+                                  std::int64_t bytes) {
+    ASSERT_EQ(records.size(), size_ == 1 ? 0 : number);  // an axis with one rank makes no calls
+    if (records.empty()) return;
+    const OperationRecord& last = records.back();
+    EXPECT_EQ(last.collective, collective);
+    EXPECT_EQ(last.axis, MeshAxis::world);
+    EXPECT_EQ(last.phase, phase);
+    EXPECT_EQ(last.bytes, bytes);
+    EXPECT_TRUE(is_between(last, begin, std::chrono::steady_clock::now()));
+    if (number > 1) {
+      EXPECT_LE(records[number - 2].finished, last.submitted);
+    }
+  };
+  comm_.enter(Phase::backward);
+  const Pending late = comm_.all_reduce_sum(MeshAxis::world, std::span(values));
+  comm_.enter(Phase::optimizer);  // the record has the phase in which it was handed over
+  late.wait();
+  expect_told_of(1, Collective::all_reduce, Phase::backward, 400);
+  comm_
+      .all_gather(MeshAxis::world, std::as_bytes(std::span(values)),
+                  std::as_writable_bytes(std::span(all)))
+      .wait();
+  expect_told_of(2, Collective::all_gather, Phase::optimizer, 400);
+  comm_.enter(Phase::setup);
+  comm_.reduce_scatter_sum(MeshAxis::world, all, values).wait();
+  expect_told_of(3, Collective::reduce_scatter, Phase::setup,
+                 400 * static_cast<std::int64_t>(ranks));
+  comm_.broadcast(MeshAxis::world, std::as_writable_bytes(std::span(values)), 0).wait();
+  expect_told_of(4, Collective::broadcast, Phase::setup, 400);
+  comm_.barrier(MeshAxis::world).wait();
+  expect_told_of(5, Collective::barrier, Phase::setup, 0);
+  comm_.set_observer(nullptr);
+  comm_.barrier(MeshAxis::world).wait();
+  expect_told_of(5, Collective::barrier, Phase::setup, 0);
+}
+
+TEST_F(Communication, AnObserverCountsAsTheLedgerDoesWhoeverCalls) {
+  TrafficLedger seen;
+  std::mutex mutex;  // of the other fields: two threads call, one observes
+  std::vector<OperationRecord> records;
+  const auto begin = std::chrono::steady_clock::now();
+  const auto before = comm_.traffic().snapshot();
+  comm_.set_observer([&](const OperationRecord& record) {
+    seen.record(record.collective, record.axis, record.phase, record.bytes);
+    const std::lock_guard lock(mutex);
+    records.push_back(record);
+  });
+  // Each axis is called by one thread, as its order must be that of the other ranks.
+  const auto call = [&](MeshAxis axis, std::size_t rounds) {
+    const auto ranks = static_cast<std::size_t>(comm_.size(axis));
+    std::vector<std::vector<float>> wholes(rounds, std::vector<float>(1000 * ranks, 1)), parts;
+    std::vector<Pending> pending;
+    parts.assign(rounds, std::vector<float>(1000));
+    for (std::size_t i = 0; i < rounds; ++i) {
+      pending.push_back(comm_.reduce_scatter_sum(axis, wholes[i], parts[i]));
+      if (i % 8 == 7) pending[i - 3].wait();
+    }
+    for (const Pending& one : pending) one.wait();
+  };
+  std::thread other([&] { call(MeshAxis::samples, 40); });
+  call(MeshAxis::world, 60);
+  {
+    const std::lock_guard lock(mutex);
+    std::size_t of_world = 0;
+    for (const OperationRecord& record : records) of_world += record.axis == MeshAxis::world;
+    EXPECT_EQ(of_world, size_ == 1 ? 0U : 60U);
+  }
+  other.join();
+  comm_.set_observer(nullptr);
+  const auto end = std::chrono::steady_clock::now();
+
+  const auto after = comm_.traffic().snapshot();
+  std::int64_t calls = 0;
+  for (const MeshAxis axis : kAxes) {
+    const auto c = static_cast<std::size_t>(Collective::reduce_scatter);
+    const auto a = static_cast<std::size_t>(axis), p = static_cast<std::size_t>(Phase::setup);
+    const Traffic found = seen.traffic(Collective::reduce_scatter, axis, Phase::setup);
+    EXPECT_EQ(found.calls, after[c][a][p].calls - before[c][a][p].calls) << name_of(axis);
+    EXPECT_EQ(found.bytes, after[c][a][p].bytes - before[c][a][p].bytes) << name_of(axis);
+    calls += found.calls;
+  }
+  EXPECT_EQ(static_cast<std::int64_t>(records.size()), calls);
+  EXPECT_EQ(calls, (size_ > 1 ? 60 : 0) + (comm_.size(MeshAxis::samples) > 1 ? 40 : 0));
+  // On an axis operations start in the order of the calls.
+  std::array<OperationRecord::Time, kMeshAxes> last_submitted{};
+  std::sort(records.begin(), records.end(),
+            [](const auto& a, const auto& b) { return a.started < b.started; });
+  for (const OperationRecord& record : records) {
+    EXPECT_TRUE(is_between(record, begin, end));
+    OperationRecord::Time& last = last_submitted[static_cast<std::size_t>(record.axis)];
+    EXPECT_LE(last, record.submitted);
+    last = record.submitted;
+  }
 }
 
 TEST(Pending, OfNothingIsDone) {

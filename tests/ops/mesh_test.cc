@@ -31,6 +31,26 @@ TEST(MeshShape, GroupsAreTheRanksThatDifferAlongOneAxis) {
   EXPECT_EQ(mesh.group(MeshAxis::world, rank).front(), 0);
 }
 
+TEST(MeshShape, SamplesAreDataAndShardTogether) {
+  EXPECT_EQ(name_of(MeshAxis::samples), "samples");
+  for (const MeshShape mesh :
+       {MeshShape{.data = 2, .shard = 3, .tensor = 4}, MeshShape{.data = 3, .tensor = 2},
+        MeshShape{.shard = 4, .tensor = 2}, MeshShape{.data = 2, .shard = 2},
+        MeshShape{.tensor = 5}, MeshShape{}}) {
+    SCOPED_TRACE(mesh.to_string());
+    EXPECT_EQ(mesh.size(MeshAxis::samples), mesh.size() / mesh.tensor);
+    for (int rank = 0; rank < mesh.size(); ++rank) {
+      std::vector<int> expected;
+      for (int other = 0; other < mesh.size(); ++other) {
+        if (mesh.coordinates(other).tensor == mesh.coordinates(rank).tensor) {
+          expected.push_back(other);
+        }
+      }
+      EXPECT_EQ(mesh.group(MeshAxis::samples, rank), expected) << "rank " << rank;
+    }
+  }
+}
+
 TEST(MeshShape, MustMatchTheNumberOfRanks) {
   EXPECT_NO_THROW(check_mesh({.data = 2, .tensor = 3}, 6));
   EXPECT_THROW(check_mesh({.data = 2, .tensor = 3}, 5), ConfigError);
