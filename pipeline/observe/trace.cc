@@ -1,5 +1,6 @@
 #include "pipeline/observe/trace.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <memory>
@@ -26,7 +27,7 @@ struct Event {
 };
 
 // Long runs must not fill the memory: a track keeps its first events and counts the rest.
-constexpr std::size_t kMaxEventsPerThread = 500'000;
+constexpr std::size_t kMaxEventsPerThread = 500'000, kMaxTransfers = 500'000;
 
 struct Track {
   std::mutex mutex;  // uncontended but while the events are written
@@ -38,12 +39,28 @@ struct Track {
   std::size_t dropped = 0;
 };
 
+struct Transfer {
+  double start, end;
+  float queued;  // seconds between submission and start
+  ops::Collective collective;
+  ops::MeshAxis axis;
+  ops::Phase phase;
+  std::int64_t bytes;
+};
+
+struct Transfers {
+  std::mutex mutex;
+  std::vector<Transfer> all;  // by their ends
+  std::size_t dropped = 0;
+};
+
 struct Recorder {
   std::atomic<bool> enabled{false};
   int rank = 0;
   Clock::time_point start = Clock::now();
   std::mutex mutex;
   std::vector<std::shared_ptr<Track>> tracks;
+  Transfers transfers;
 };
 
 Recorder& recorder() {
@@ -75,8 +92,57 @@ void record(const char* category, std::string_view name, double start, double va
   track.events.push_back({category, &*known, start, value});
 }
 
+double seconds_at(Clock::time_point time) {
+  return std::chrono::duration<double>(time - recorder().start).count();
+}
+
 std::string json_string(const std::string& text) {
   return nlohmann::json(text).dump();
+}
+
+void print_thread_name(std::FILE* file, std::size_t tid, std::string name, std::size_t dropped) {
+  if (dropped > 0) name += fmt::format(" ({} later events dropped)", dropped);
+  fmt::print(file,
+             ",\n"
+             R"({{"ph":"M","pid":{},"tid":{},"name":"thread_name","args":{{"name":{}}}}})",
+             recorder().rank, tid, json_string(name));
+}
+
+// Viewers drop events that overlap another of their track without lying inside it. So each goes to
+// the first track that is free when it starts; the tracks have the ids from `first_tid` on.
+void print_transfers(std::FILE* file, std::size_t first_tid) {
+  std::vector<Transfer> transfers;
+  std::size_t dropped = 0;
+  {
+    Transfers& recorded = recorder().transfers;
+    const std::lock_guard lock(recorded.mutex);
+    transfers = recorded.all;
+    dropped = recorded.dropped;
+  }
+  std::stable_sort(transfers.begin(), transfers.end(),
+                   [](const Transfer& a, const Transfer& b) { return a.start < b.start; });
+  std::vector<double> busy_until;
+  for (const Transfer& transfer : transfers) {
+    const auto is_free = [&](double end) { return end <= transfer.start; };
+    auto track = std::find_if(busy_until.begin(), busy_until.end(), is_free);
+    const std::size_t tid = first_tid + static_cast<std::size_t>(track - busy_until.begin());
+    if (track == busy_until.end()) {
+      const std::size_t number = busy_until.size() + 1;
+      print_thread_name(file, tid,
+                        number == 1 ? "communication" : fmt::format("communication {}", number),
+                        number == 1 ? dropped : 0);
+      track = busy_until.insert(track, 0);
+    }
+    *track = transfer.end;
+    // To the nanosecond: rounded more, neighbours would overlap.
+    fmt::print(file,
+               ",\n"
+               R"({{"ph":"X","pid":{},"tid":{},"ts":{:.3f},"dur":{:.3f},"cat":"collective",)"
+               R"("name":"{} {}","args":{{"bytes":{},"phase":"{}","queued_us":{:.1f}}}}})",
+               recorder().rank, tid, transfer.start * 1e6, (transfer.end - transfer.start) * 1e6,
+               name_of(transfer.collective), name_of(transfer.axis), transfer.bytes,
+               name_of(transfer.phase), transfer.queued * 1e6F);
+  }
 }
 
 }  // namespace
@@ -87,7 +153,7 @@ void enable(int rank) {
 }
 
 double seconds() {
-  return std::chrono::duration<double>(Clock::now() - recorder().start).count();
+  return seconds_at(Clock::now());
 }
 
 void name_thread(const std::string& name) {
@@ -98,6 +164,24 @@ void name_thread(const std::string& name) {
 
 void counter(std::string_view name, double value) {
   if (recorder().enabled) record(nullptr, name, seconds(), value);
+}
+
+void collective(const ops::OperationRecord& record) {
+  if (!recorder().enabled) return;
+  const std::chrono::duration<float> queued = record.started - record.submitted;
+  Transfers& transfers = recorder().transfers;
+  const std::lock_guard lock(transfers.mutex);
+  if (transfers.all.size() == kMaxTransfers) {
+    ++transfers.dropped;
+    return;
+  }
+  transfers.all.push_back({.start = seconds_at(record.started),
+                           .end = seconds_at(record.finished),
+                           .queued = queued.count(),
+                           .collective = record.collective,
+                           .axis = record.axis,
+                           .phase = record.phase,
+                           .bytes = record.bytes});
 }
 
 Span::Span(const char* category, std::string_view name) : category_(category), start_(-1) {
@@ -123,12 +207,7 @@ void write_events(const std::string& path) {
     Track& track = *all.tracks[tid];
     const std::lock_guard track_lock(track.mutex);
     if (track.events.empty()) continue;
-    std::string name = track.name;
-    if (track.dropped > 0) name += fmt::format(" ({} later events dropped)", track.dropped);
-    fmt::print(file.get(),
-               ",\n"
-               R"({{"ph":"M","pid":{},"tid":{},"name":"thread_name","args":{{"name":{}}}}})",
-               all.rank, tid, json_string(name));
+    print_thread_name(file.get(), tid, track.name, track.dropped);
     for (const Event& event : track.events) {
       const double start_us = event.start * 1e6;
       if (event.category == nullptr) {
@@ -145,6 +224,7 @@ void write_events(const std::string& path) {
       }
     }
   }
+  print_transfers(file.get(), all.tracks.size());
 }
 
 }  // namespace trib::pipeline::trace

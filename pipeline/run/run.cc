@@ -166,7 +166,10 @@ class Run {
     const InterruptGuard interrupts;
     ops::require_single_threaded_blas();
     share_folder_name();
-    if (options_.trace) trace::enable(communicator_.rank());
+    if (options_.trace) {
+      trace::enable(communicator_.rank());
+      communicator_.set_observer(trace::collective);
+    }
     trace::name_thread("main");
     threads_.emplace(plan_->options().compute_threads,
                      static_cast<int>(graph_->ingest.integer("threads")));

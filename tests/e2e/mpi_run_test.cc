@@ -1,5 +1,13 @@
 // Several ranks: what happens to all when one fails, and what they refuse together.
 
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "tests/e2e/trib_test.h"
 
 namespace trib::test {
@@ -59,6 +67,67 @@ TEST_F(MpiRun, TraceHoldsAllRanks) {
     if (name.starts_with("all_reduce.data.")) calls += one["calls"].get<std::int64_t>();
   }
   EXPECT_GT(calls, 5) << traffic;
+}
+
+// What the trace tells of collectives is what the ledger counted, and no track overlaps itself.
+TEST_F(MpiRun, TraceHoldsTheCollectives) {
+  const ProgramResult result = mpirun(2, run_r_ + Arguments{"--set", "train.steps=5"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto trace = json("r/trace.json"), summary = json("r/summary.json");
+  using Track = std::pair<int, int>;  // rank and thread
+  const auto track_of = [](const nlohmann::json& event) {
+    return Track(event["pid"].get<int>(), event["tid"].get<int>());
+  };
+  std::map<Track, std::string> names;
+  for (const auto& event : trace) {
+    if (event["name"] == "thread_name") {
+      names[track_of(event)] = event["args"]["name"].get<std::string>();
+    }
+  }
+  std::map<Track, std::vector<std::pair<double, double>>> intervals;
+  std::map<std::string, std::pair<std::int64_t, std::int64_t>> traffic;  // of rank 0
+  std::array<int, 2> gradient_sums{};
+  for (const auto& event : trace) {
+    if (event.value("cat", "") != "collective") continue;
+    const Track track = track_of(event);
+    EXPECT_THAT(names[track], testing::StartsWith("communication"));
+    const double begin = event["ts"], duration = event["dur"];
+    EXPECT_GE(begin, 0);
+    EXPECT_GE(duration, 0);
+    intervals[track].emplace_back(begin, begin + duration);
+    std::string name = event["name"];
+    const std::string phase = event["args"]["phase"];
+    if (name.starts_with("all_reduce ") && phase == "backward") {
+      ++gradient_sums[event["pid"].get<std::size_t>()];
+    }
+    if (track.first != 0 || phase == "setup") continue;
+    std::replace(name.begin(), name.end(), ' ', '.');
+    auto& [calls, bytes] = traffic[name + "." + phase];
+    ++calls;
+    bytes += event["args"]["bytes"].get<std::int64_t>();
+  }
+  EXPECT_EQ(gradient_sums, (std::array<int, 2>{5, 5})) << "one all_reduce of gradients a step";
+  for (auto& [track, of_track] : intervals) {
+    std::sort(of_track.begin(), of_track.end());
+    for (std::size_t i = 1; i < of_track.size(); ++i) {
+      EXPECT_LE(of_track[i - 1].second, of_track[i].first + 1e-3) << "track " << track.second;
+    }
+  }
+  std::size_t counted = 0;
+  for (const auto& [key, total] : summary["traffic"].items()) {
+    if (key.ends_with(".setup")) continue;
+    ++counted;
+    EXPECT_EQ(traffic[key].first, total["calls"]) << key;
+    EXPECT_EQ(traffic[key].second, total["bytes"]) << key;
+  }
+  EXPECT_EQ(traffic.size(), counted);
+  EXPECT_GT(counted, 0U);
+
+  const ProgramResult without =
+      mpirun(2, run_ + Arguments{"--run-dir", "n", "--no-trace", "--set", "train.steps=5"});
+  ASSERT_EQ(without.exit_code, 0) << without.err;
+  EXPECT_FALSE(exists("n/trace.json"));
+  EXPECT_EQ(losses("n"), losses("r"));
 }
 
 TEST_F(MpiRun, OneRankSaysWhatAllRefuse) {

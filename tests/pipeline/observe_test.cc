@@ -1,11 +1,15 @@
 // What a run leaves on disk and tells people.
+#include <chrono>
 #include <cmath>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <sstream>
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "ops/base/error.h"
 #include "pipeline/observe/metrics.h"
@@ -80,6 +84,53 @@ TEST(Trace, SpansAndCountersAreEvents) {
   EXPECT_NE(text.find(R"("name":"samples in flight","args":{"value":7})"), std::string::npos);
   EXPECT_NE(text.find(R"("name":"test \"thread\"")"), std::string::npos);
   EXPECT_NE(text.find(R"("pid":3)"), std::string::npos);
+}
+
+TEST(Trace, CollectivesNeverOverlapOnATrack) {
+  const test::TempDir folder;
+  trace::enable(3);
+  const auto now = std::chrono::steady_clock::now();
+  const auto at = [&](int us) { return now + std::chrono::microseconds(us); };
+  // In the order in which they end, as they are reported. The second begins as the first ends; the
+  // third is longer than both; the fourth lies inside it.
+  const auto record = [&](ops::MeshAxis axis, int start, int end, std::int64_t bytes) {
+    trace::collective({.collective = ops::Collective::all_gather,
+                       .axis = axis,
+                       .phase = ops::Phase::forward,
+                       .bytes = bytes,
+                       .submitted = at(start - 7),
+                       .started = at(start),
+                       .finished = at(end)});
+  };
+  record(ops::MeshAxis::shard, 10, 20, 1);
+  record(ops::MeshAxis::shard, 20, 30, 2);
+  record(ops::MeshAxis::tensor, 32, 34, 4);
+  record(ops::MeshAxis::samples, 15, 40, 3);
+  trace::write_events(folder.file("part"));
+
+  std::map<std::string, std::string> names;  // of tracks, by id
+  std::map<std::int64_t, nlohmann::json> found;
+  for (const auto& event : nlohmann::json::parse("[" + text_of(folder.file("part")) + "]")) {
+    if (event["name"] == "thread_name")
+      names[event["tid"].dump()] = event["args"]["name"].get<std::string>();
+    if (event.value("cat", "") == "collective")
+      found[event["args"]["bytes"].get<std::int64_t>()] = event;
+  }
+  ASSERT_EQ(found.size(), 4U);
+  EXPECT_EQ(found[1]["name"], "all_gather shard");
+  EXPECT_EQ(found[3]["name"], "all_gather samples");
+  for (auto& [bytes, event] : found) {
+    EXPECT_EQ(event["ph"], "X");
+    EXPECT_EQ(event["pid"], 3);
+    EXPECT_EQ(event["args"]["phase"], "forward");
+    EXPECT_EQ(event["args"]["queued_us"], 7);
+    EXPECT_EQ(names[event["tid"].dump()], bytes == 3 ? "communication 2" : "communication");
+  }
+  const double begin = found[1]["ts"];
+  EXPECT_NEAR(found[2]["ts"].get<double>(), begin + 10, 0.002);
+  EXPECT_NEAR(found[3]["ts"].get<double>(), begin + 5, 0.002);
+  EXPECT_NEAR(found[4]["ts"].get<double>(), begin + 22, 0.002);
+  EXPECT_NEAR(found[3]["dur"].get<double>(), 25, 0.002);
 }
 
 }  // namespace
