@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "io/pending_file.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -61,67 +62,6 @@ std::optional<DType> parse_dtype(std::string_view name) {
 std::string system_reason() {
   return std::strerror(errno);
 }
-
-// ---- writing
-
-/// A file under a temporary name that takes its own on commit() and is removed otherwise.
-class PendingFile {
- public:
-  explicit PendingFile(const std::string& path)
-      : path_(path), temporary_(fmt::format("{}.{}.part", path, ::getpid())) {
-    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (descriptor_ < 0) fail("created");
-  }
-  ~PendingFile() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-    if (!committed_) ::unlink(temporary_.c_str());
-  }
-  PendingFile(const PendingFile&) = delete;
-  PendingFile& operator=(const PendingFile&) = delete;
-
-  void write(const void* data, std::size_t count) {
-    const auto* bytes = static_cast<const std::byte*>(data);
-    while (count > 0) {
-      const ssize_t written =
-          ::write(descriptor_, bytes, std::min<std::size_t>(count, kMaxTransfer));
-      if (written < 0 && errno == EINTR) continue;
-      if (written <= 0) fail("written");
-      bytes += written;
-      count -= static_cast<std::size_t>(written);
-    }
-  }
-
-  void commit() {
-    if (::fsync(descriptor_) != 0) fail("flushed to disk");
-    if (::close(std::exchange(descriptor_, -1)) != 0) fail("closed");
-    if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("renamed");
-    committed_ = true;
-    sync_folder();
-  }
-
- private:
-  /// Make the new name outlast a crash.
-  void sync_folder() {
-    const std::size_t slash = path_.rfind('/');
-    const std::string folder = slash == std::string::npos ? "." : path_.substr(0, slash + 1);
-    const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (descriptor < 0) fail("flushed to disk");
-    const int status = ::fsync(descriptor);
-    ::close(descriptor);
-    if (status != 0 && errno != EINVAL) fail("flushed to disk");  // not every file system can
-  }
-
-  [[noreturn]] void fail(const char* step) const {
-    throw RuntimeError(fmt::format("{}: cannot be {}: {}", path_, step, system_reason()));
-  }
-
-  std::string path_;
-  std::string temporary_;
-  int descriptor_ = -1;
-  bool committed_ = false;
-};
-
-// ---- reading
 
 /// Parse JSON, refusing keys that occur twice in one object (the parser would drop one).
 Json parse_header(const std::string& text, const std::string& path) {

@@ -10,6 +10,8 @@
 //                "xxh3": "a1b2c3d4e5f60718"}, ...],
 //    "training": {...}}
 //
+// A piece without a "split" is cut from the whole tensor. All elements are F32.
+//
 // The pieces of a tensor's state cover each element at least once. Shards of several ranks are cut
 // from flat buffers, so that a piece is a run of elements of a (split) tensor rather than a box.
 #pragma once
@@ -35,7 +37,7 @@ struct CheckpointPiece {
   std::string tensor;          ///< global name
   std::string state;           ///< kValueState, ...
   Split split = {};            ///< the part of the tensor it is cut from; inactive: all of it
-  Range elements;              ///< of that part, flat
+  Range elements = {};         ///< of that part, flat
   std::string file;            ///< within the checkpoint's folder
   std::string key;             ///< name of the tensor in the file, of one dimension
   std::uint64_t checksum = 0;  ///< XXH3 (64 bits, seed 0) of its bytes
@@ -48,15 +50,20 @@ struct CheckpointTensor {
 
 struct CheckpointIndex {
   std::int64_t step = 0;
-  std::map<std::string, CheckpointTensor> tensors;
-  std::vector<CheckpointPiece> pieces;
-  std::string training;  ///< a JSON object that means nothing here; "{}" for weights alone
+  std::map<std::string, CheckpointTensor> tensors = {};
+  std::vector<CheckpointPiece> pieces = {};
+  std::string training = "{}";  ///< a JSON object that means nothing here
 
+  /// Throws RuntimeError if `training` is no JSON object.
   std::string to_json() const;
-  /// Parse and check: known version, pieces of listed tensors, ranges inside shapes, file names
-  /// without folders, every element of every listed state covered. Throws DataError naming `path`,
-  /// the tensor and what is wrong.
+  /// Parse and check(). Throws DataError naming `path`, the tensor and what is wrong.
   static CheckpointIndex from_json(const std::string& text, const std::string& path);
+  /// Parse alone: known version, names and numbers as they should be, file names without folders.
+  /// Enough for one rank's part of an index. Throws DataError.
+  static CheckpointIndex parse(const std::string& text, const std::string& path);
+  /// Check that it fits together: pieces of listed tensors, ranges inside shapes, every element
+  /// covered of every state that has a piece and of the value of every tensor. Throws DataError.
+  void check(const std::string& path) const;
 };
 
 }  // namespace trib::io

@@ -29,28 +29,33 @@ class CheckpointWriter {
   /// Every rank makes one, `folder` being "RUN/checkpoints".
   CheckpointWriter(std::string folder, std::int64_t step);
 
-  /// Write rank-RRRRR.safetensors and its part of the index, and flush both to disk. Called by each
+  /// Write rank-RRRRR.safetensors and its part of the index, and flush both to disk. Pieces without
+  /// elements are left out; a rank without pieces writes a file without tensors. Called by each
   /// rank; blocks.
   void write_rank(int rank, const std::vector<PieceData>& pieces) const;
   /// Join the parts of `ranks` ranks into index.json, flush it and the folder, rename the folder to
   /// step-N and then point `latest` at it. Called by one rank after write_rank has returned on all.
-  /// A folder step-N that is there already is kept if it is a valid checkpoint, else set aside as
+  /// What does not cover all elements never takes the name. A folder step-N that is there already
+  /// is kept if it is a valid checkpoint, and the new one dropped; else it is set aside as
   /// step-N.damaged (or .damaged-2, ...). Returns the path of step-N.
   std::string commit(int ranks, const std::map<std::string, CheckpointTensor>& tensors,
                      const std::string& training) const;
-  /// Remove what was written.
+  /// Remove what was written. Called by one rank when none writes any more.
   void discard() const;
 
  private:
   std::string folder_;
   std::int64_t step_;
+  std::string path_;       // FOLDER/step-N
+  std::string temporary_;  // FOLDER/step-N.tmp
 };
 
-/// Remove all but the newest `keep` checkpoints of a folder, and what killed runs left behind
-/// (*.tmp, *.removed). What `latest` points at stays. A checkpoint is renamed to step-N.removed
-/// before its files go.
+/// Remove all but the newest `keep` checkpoints of a folder. What `latest` points at stays. A
+/// checkpoint is renamed to step-N.removed before its files go. A checkpoint in the making is left
+/// alone. Throws RuntimeError.
 void prune_checkpoints(const std::string& folder, std::int64_t keep);
-/// Remove what killed runs left behind.
+/// Remove what killed runs left behind: step-N.tmp, step-N.removed, latest.tmp. Only when no rank
+/// is writing a checkpoint there. Throws RuntimeError.
 void clean_checkpoints(const std::string& folder);
 
 }  // namespace trib::io

@@ -1,0 +1,73 @@
+#include "io/pending_file.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "ops/base/error.h"
+
+namespace trib::io {
+namespace {
+
+constexpr std::size_t kMaxTransfer = std::size_t{1} << 30;
+
+}  // namespace
+
+PendingFile::PendingFile(const std::string& path)
+    : path_(path), temporary_(fmt::format("{}.{}.part", path, ::getpid())) {
+  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) fail("created");
+}
+
+PendingFile::~PendingFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  if (!committed_) ::unlink(temporary_.c_str());
+}
+
+void PendingFile::write(const void* data, std::size_t count) {
+  const auto* bytes = static_cast<const std::byte*>(data);
+  while (count > 0) {
+    const ssize_t written = ::write(descriptor_, bytes, std::min(count, kMaxTransfer));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) fail("written");
+    bytes += written;
+    count -= static_cast<std::size_t>(written);
+  }
+}
+
+void PendingFile::commit() {
+  if (::fsync(descriptor_) != 0) fail("flushed to disk");
+  if (::close(std::exchange(descriptor_, -1)) != 0) fail("closed");
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("renamed");
+  committed_ = true;
+  const std::size_t slash = path_.rfind('/');
+  sync_folder(slash == std::string::npos ? "." : path_.substr(0, slash + 1));
+}
+
+void PendingFile::fail(const char* step) const {
+  throw RuntimeError(fmt::format("{}: cannot be {}: {}", path_, step, std::strerror(errno)));
+}
+
+void write_file(const std::string& path, const std::string& text) {
+  PendingFile file(path);
+  file.write(text.data(), text.size());
+  file.commit();
+}
+
+void sync_folder(const std::string& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = descriptor >= 0 && ::fsync(descriptor) == 0;
+  const int reason = errno;
+  if (descriptor >= 0) ::close(descriptor);
+  if (!synced && reason != EINVAL) {  // not every file system can
+    throw RuntimeError(
+        fmt::format("{}: cannot be flushed to disk: {}", folder, std::strerror(reason)));
+  }
+}
+
+}  // namespace trib::io

@@ -1,0 +1,37 @@
+// Files that appear whole or not at all, and outlast a crash.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+namespace trib::io {
+
+/// A file written under another name: commit() flushes it to disk and gives it its own, replacing
+/// what has it. Without commit() it is removed. All functions throw RuntimeError naming the file
+/// and the system's reason.
+class PendingFile {
+ public:
+  explicit PendingFile(const std::string& path);
+  ~PendingFile();
+  PendingFile(const PendingFile&) = delete;
+  PendingFile& operator=(const PendingFile&) = delete;
+
+  void write(const void* data, std::size_t count);
+  void commit();
+
+ private:
+  [[noreturn]] void fail(const char* step) const;
+
+  std::string path_;
+  std::string temporary_;
+  int descriptor_ = -1;
+  bool committed_ = false;
+};
+
+/// Write a whole file. Throws RuntimeError.
+void write_file(const std::string& path, const std::string& text);
+
+/// Make the names in a folder outlast a crash. Throws RuntimeError.
+void sync_folder(const std::string& folder);
+
+}  // namespace trib::io

@@ -1,0 +1,120 @@
+// Checkpoints of random layouts for tests, and the global tensors they are of.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "io/checkpoint/checkpoint.h"
+#include "io/checkpoint/checkpoint_writer.h"
+
+namespace trib::io {
+
+/// An empty folder of the present test's own.
+inline std::string make_folder() {
+  const auto* info = testing::UnitTest::GetInstance()->current_test_info();
+  const std::string folder =
+      testing::TempDir() + "checkpoint." + info->test_suite_name() + "." + info->name();
+  std::filesystem::remove_all(folder);
+  std::filesystem::create_directories(folder);
+  return folder;
+}
+
+inline std::string load(const std::string& path) {
+  std::ifstream stream(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+inline void store(const std::string& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary) << bytes;
+}
+
+/// Replace the one occurrence of a text in a file.
+inline void edit(const std::string& path, const std::string& from, const std::string& to) {
+  std::string text = load(path);
+  const std::size_t at = text.find(from);
+  ASSERT_NE(at, std::string::npos) << from;
+  store(path, text.replace(at, from.size(), to));
+}
+
+inline void flip_bit(const std::string& path, std::int64_t from_end) {
+  std::string bytes = load(path);
+  bytes[bytes.size() - static_cast<std::size_t>(from_end)] ^= 4;
+  store(path, bytes);
+}
+
+/// Names in a folder, ascending.
+inline std::vector<std::string> names_in(const std::string& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    names.push_back(entry.path().filename());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+/// The part of a global tensor, element by element: element (o, i, n) of axes before, along and
+/// after the split's is held if i, within its group, is in one of the ranges.
+inline std::vector<float> cut(const std::vector<float>& global, const Shape& shape,
+                              const Split& split) {
+  if (!split.active()) return global;
+  std::int64_t inner = 1;
+  for (int axis = split.axis + 1; axis < shape.rank(); ++axis) inner *= shape[axis];
+  std::vector<float> part;
+  for (std::int64_t i = 0; i < std::ssize(global); ++i) {
+    const std::int64_t position = i / inner % shape[split.axis];
+    const std::int64_t in_group = position % (shape[split.axis] / split.groups);
+    for (const Range& range : split.own) {
+      if (in_group >= range.begin && in_group < range.end) {
+        part.push_back(global[static_cast<std::size_t>(i)]);
+      }
+    }
+  }
+  return part;
+}
+
+/// What one rank writes: pieces with elements of their own.
+struct OwnedPieces {
+  std::vector<PieceData> pieces;
+  std::vector<std::vector<float>> elements;
+
+  void add(const std::string& tensor, const std::string& state, const Split& split,
+           const Range& range, const std::vector<float>& part) {
+    elements.emplace_back(part.begin() + range.begin, part.begin() + range.end);
+    pieces.push_back({tensor, state, split, range, nullptr});
+  }
+  const std::vector<PieceData>& list() {
+    for (std::size_t i = 0; i < pieces.size(); ++i) pieces[i].data = elements[i].data();
+    return pieces;
+  }
+};
+
+/// A small checkpoint of two ranks: "w" [6, 4] split by columns, and "b" [5] on rank 1, cut in two
+/// shards. Elements count up from `first`.
+inline std::string write_small(const std::string& folder, std::int64_t step, float first = 1,
+                               bool commit = true) {
+  const CheckpointWriter writer(folder, step);
+  std::vector<float> w(24), b(5);
+  std::iota(w.begin(), w.end(), first);
+  std::iota(b.begin(), b.end(), -first);
+  for (int rank = 0; rank < 2; ++rank) {
+    OwnedPieces own;
+    const Split split{.axis = 1, .own = {{2 * rank, 2 * rank + 2}}};
+    own.add("w", kValueState, split, {0, 12}, cut(w, {6, 4}, split));
+    own.add("b", kValueState, {}, rank == 0 ? Range{0, 3} : Range{3, 5}, b);
+    writer.write_rank(rank, own.list());
+  }
+  if (!commit) return folder;
+  return writer.commit(2, {{"w", {{6, 4}}}, {"b", {{5}}}}, R"({"epoch": 3})");
+}
+
+}  // namespace trib::io
