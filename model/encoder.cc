@@ -44,7 +44,8 @@ Encoder::Encoder(ParameterTable& table, const ModelPlan& plan, const EncoderOpti
                     .mlp_ratio = options.mlp_ratio,
                     .drop_rate = options.drop_rate,
                     .drop_path_rate = options.drop_path_rate,
-                    .sequence_parallel = options.sequence_parallel},
+                    .sequence_parallel = options.sequence_parallel,
+                    .recompute = options.recompute},
                    plan.group) {}
 
 void Encoder::forward(Step& step) const {

@@ -39,7 +39,8 @@ MaeHead::MaeHead(ParameterTable& table, const ModelPlan& plan, const MaeHeadOpti
                    {.dim = options.dim,
                     .depth = options.depth,
                     .heads = options.heads,
-                    .mlp_ratio = options.mlp_ratio},
+                    .mlp_ratio = options.mlp_ratio,
+                    .recompute = options.recompute},
                    plan.group),
       pred_(table, "decoder_pred", options.dim, plan.patch_pixels() * plan.all_channels(),
             {.split = plan.channel_split(0, plan.patch_pixels())}) {}

@@ -155,6 +155,7 @@ Layer& Model::add_encoder(const EncoderOptions& options) {
   require_mlp_ratio("encoder", options.mlp_ratio, plan_->dim);
   require_rate("encoder", "drop_rate", options.drop_rate);
   require_rate("encoder", "drop_path_rate", options.drop_path_rate);
+  require_at_least("encoder", "recompute", options.recompute, 0);
   plan_->lead_time = options.lead_time;
   plan_->drops = options.drop_rate > 0 || options.drop_path_rate > 0;
   return add(std::make_unique<Encoder>(table_, *plan_, options));
@@ -166,6 +167,7 @@ Layer& Model::add_mae_head(const MaeHeadOptions& options) {
   require_sincos_dim("mae head", options.dim);
   require_heads("mae head", options.heads, options.dim);
   require_mlp_ratio("mae head", options.mlp_ratio, options.dim);
+  require_at_least("mae head", "recompute", options.recompute, 0);
   const std::int64_t visible = visible_tokens(plan_->tokens(), options.mask_ratio);
   if (!(options.mask_ratio > 0) || visible < 1 || visible >= plan_->tokens()) {
     throw ConfigError(fmt::format("mae head: mask_ratio {} leaves {} of {} tokens visible",
@@ -232,7 +234,8 @@ void Model::forward(Step& step) const {
 void Model::backward(Step& step, Parameters& parameters, float loss_scale) const {
   if (!step.training) throw RuntimeError("backward of a step that does not train");
   step.loss_scale = loss_scale;
-  parameters.enter(table_.last_unit(), table_.last_unit() - 1, Pass::backward);
+  const int last = table_.last_unit();
+  parameters.enter(last, table_.unit(last).next_backward, Pass::backward);
   for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) {
     (*layer)->backward(step, parameters);
   }

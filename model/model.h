@@ -44,7 +44,8 @@ class Layer {
   virtual LayerMemory memory(std::int64_t batch, bool training) const = 0;
   LayerMemory memory(std::int64_t batch) const { return memory(batch, true); }
   /// Floating-point operations of forward plus backward for a batch (gemm-like ones, 2 a
-  /// multiply-add).
+  /// multiply-add). Useful ones alone, as for a model's utilisation of flops (MFU): what is
+  /// computed again in backward (EncoderOptions::recompute) does not count.
   virtual std::int64_t flops(std::int64_t batch) const = 0;
   /// Output tensors, for --capture.
   virtual std::vector<Output> outputs(const Step& step) const = 0;
@@ -101,6 +102,9 @@ struct EncoderOptions {
   /// In training: the fraction of samples that skip the last block's attention, and its MLP; from 0
   /// in the first block it rises linearly.
   double drop_path_rate = 0;
+  /// Blocks of a segment of which only the input is kept in training (see TransformerOptions); 0:
+  /// all is kept.
+  std::int64_t recompute = 0;
 };
 
 struct MaeHeadOptions {
@@ -110,6 +114,7 @@ struct MaeHeadOptions {
   std::int64_t heads = 4;
   double mlp_ratio = 4;
   bool norm_pix = false;
+  std::int64_t recompute = 0;  ///< of the decoder's blocks, as EncoderOptions::recompute
 };
 
 struct ForecastHeadOptions {
@@ -176,7 +181,7 @@ class Model {
 
   /// Peak bytes of the step arena for a batch with targets.
   std::int64_t arena_bytes(std::int64_t batch, bool training) const;
-  /// Floating-point operations of a training step.
+  /// Useful floating-point operations of a training step (see Layer::flops).
   std::int64_t flops(std::int64_t batch) const;
 
  private:

@@ -20,8 +20,13 @@ void place_one_after_another(const ParameterTable& table, float* flat, std::vect
 }  // namespace
 
 void ParameterTable::begin_unit(std::string name) {
+  begin_unit(std::move(name), last_unit());
+}
+
+void ParameterTable::begin_unit(std::string name, int next_backward) {
   const auto first = static_cast<ParameterId>(specs_.size());
-  units_.push_back({.name = std::move(name), .first = first, .end = first});
+  units_.push_back(
+      {.name = std::move(name), .first = first, .end = first, .next_backward = next_backward});
 }
 
 ParameterId ParameterTable::add(ParameterSpec spec) {

@@ -52,7 +52,8 @@ struct ParameterSpec {
 struct ParameterUnit {
   std::string name;  ///< "blocks.0"
   ParameterId first = 0, end = 0;
-  std::int64_t size = 0;  ///< elements, padding included
+  std::int64_t size = 0;   ///< elements, padding included
+  int next_backward = -1;  ///< unit that the backward pass turns to after this one; -1: none
 };
 
 /// Name -> (unit, offset, shape, split) of every parameter of the model, in the order of
@@ -63,7 +64,9 @@ class ParameterTable {
   static constexpr std::int64_t kAlignment = 16;  ///< a cache line
 
   /// What is registered from now on belongs to a new unit. The first parameters are the stem's.
+  /// After it the backward pass turns to `next_backward`, if given, else to the unit before.
   void begin_unit(std::string name);
+  void begin_unit(std::string name, int next_backward);
   /// Register a parameter. Throws RuntimeError if the name is taken.
   ParameterId add(ParameterSpec spec);
   /// Declare that ranks compute parts of this parameter's gradient.

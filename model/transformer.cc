@@ -32,6 +32,17 @@ double drop_path_rate_of_block(const TransformerOptions& options, std::int64_t b
          static_cast<double>(options.depth - 1);
 }
 
+// The block that backward turns to after `block` (the norm: `depth`), -1 after the first: the one
+// before or, where a segment ends, the first of the segment before, which is run again.
+std::int64_t next_backward(std::int64_t block, std::int64_t depth, std::int64_t segment) {
+  const bool is_first = segment > 0 && (block % segment == 0 || block == depth);
+  return is_first && block > 0 ? (block - 1) / segment * segment : block - 1;
+}
+
+void enter_backward(const Parameters& parameters, int unit) {
+  parameters.enter(unit, parameters.table().unit(unit).next_backward, Pass::backward);
+}
+
 }  // namespace
 
 TransformerBlock::TransformerBlock(ParameterTable& table, const std::string& name,
@@ -95,6 +106,16 @@ const float* TransformerBlock::sum_of_own_rows(StepArena& arena, float* dx_rd,
 void TransformerBlock::forward(const Parameters& parameters, StepArena& arena, Saved& saved,
                                float* out_nd, const float* x_nd, std::int64_t batch,
                                std::int64_t tokens, const DropKeys* drop) const {
+  save(parameters, arena, saved, x_nd, batch, tokens, drop);
+  const std::int64_t rows = batch * tokens;
+  sum_to_own_rows(fc2_, parameters, arena, out_nd, saved.activated_rm, rows);
+  mlp_dropout_.apply(drop, out_nd, out_nd, own_rows(rows), tokens, dim_);
+  ops::add(out_nd, saved.middle_nd, own_rows(rows).size() * dim_);
+}
+
+void TransformerBlock::save(const Parameters& parameters, StepArena& arena, Saved& saved,
+                            const float* x_nd, std::int64_t batch, std::int64_t tokens,
+                            const DropKeys* drop) const {
   const std::int64_t rows = batch * tokens, own = own_rows(rows).size();
   saved.x_nd = x_nd;
   saved.norm1_nd = arena.floats(own * dim_);
@@ -127,9 +148,6 @@ void TransformerBlock::forward(const Parameters& parameters, StepArena& arena, S
     fc1_.forward(parameters, saved.hidden_rm, all_rows(arena, saved.norm2_nd, rows), rows);
   }
   ops::gelu_forward(saved.activated_rm, saved.hidden_rm, rows * hidden_);
-  sum_to_own_rows(fc2_, parameters, arena, out_nd, saved.activated_rm, rows);
-  mlp_dropout_.apply(drop, out_nd, out_nd, own_rows(rows), tokens, dim_);
-  ops::add(out_nd, saved.middle_nd, own * dim_);
 }
 
 void TransformerBlock::backward(Parameters& parameters, StepArena& arena, const Saved& saved,
@@ -191,15 +209,20 @@ Transformer::Transformer(ParameterTable& table, const std::string& prefix,
     : group_(group),
       dim_(options.dim),
       is_sequence_parallel_(options.sequence_parallel && !group.is_alone()),
+      segment_(static_cast<std::size_t>(std::min(options.recompute, options.depth))),
       first_unit_(table.last_unit() + 1),
       blocks_([&] {
+        const auto begin_unit = [&](const std::string& name, std::int64_t block) {
+          const std::int64_t next = next_backward(block, options.depth, options.recompute);
+          table.begin_unit(name, first_unit_ + static_cast<int>(next));
+        };
         std::vector<TransformerBlock> blocks;
         for (std::int64_t i = 0; i < options.depth; ++i) {
           const std::string name = prefix + "blocks." + std::to_string(i);
-          table.begin_unit(name);
+          begin_unit(name, i);
           blocks.emplace_back(table, name, options, drop_path_rate_of_block(options, i), group);
         }
-        table.begin_unit(prefix + "norm");
+        begin_unit(prefix + "norm", options.depth);
         return blocks;
       }()),
       norm_(table, prefix + "norm", options.dim, is_sequence_parallel_) {}
@@ -216,14 +239,20 @@ void Transformer::forward(const Parameters& parameters, StepArena& arena, Saved&
   saved.out_rd = arena.floats(rows * dim_);
   saved.mean_n = arena.floats(own.size());
   saved.rstd_n = arena.floats(own.size());
-  saved.blocks.resize(blocks_.size());
+  saved.blocks.clear();
+  saved.segments_x_nd.clear();
+  const bool keeps_blocks = training && !recomputes();
   float* x_nd = x_rd + own.begin * dim_;
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    std::optional<StepArena::Scope> scope;
-    if (!training) scope.emplace(arena);
-    float* out_nd = training ? arena.floats(own.size() * dim_) : x_nd;
+    const bool begins_segment = training && recomputes() && i % segment_ == 0;
+    if (begins_segment) saved.segments_x_nd.push_back(x_nd);
+    float* out_nd = keeps_blocks || begins_segment ? arena.floats(own.size() * dim_) : x_nd;
     parameters.enter(unit_of_block(i), unit_of_block(i + 1), Pass::forward);
-    blocks_[i].forward(parameters, arena, saved.blocks[i], out_nd, x_nd, batch, tokens, drop);
+    std::optional<StepArena::Scope> scope;
+    if (!keeps_blocks) scope.emplace(arena);
+    TransformerBlock::Saved block;
+    blocks_[i].forward(parameters, arena, block, out_nd, x_nd, batch, tokens, drop);
+    if (keeps_blocks) saved.blocks.push_back(block);
     x_nd = out_nd;
   }
   saved.x_nd = x_nd;
@@ -235,6 +264,25 @@ void Transformer::forward(const Parameters& parameters, StepArena& arena, Saved&
   if (is_sequence_parallel_) group_.all_gather_rows(saved.out_rd, own_out_nd, rows, dim_);
 }
 
+// Run blocks [begin, end) again from the input of the first, for what their backward needs. Ends
+// in the last block's unit.
+std::vector<TransformerBlock::Saved> Transformer::run_again(const Parameters& parameters,
+                                                            StepArena& arena, const float* x_nd,
+                                                            std::size_t begin, std::size_t end,
+                                                            std::int64_t batch, std::int64_t tokens,
+                                                            const DropKeys* drop) const {
+  std::vector<TransformerBlock::Saved> saved(end - begin);
+  for (std::size_t i = begin; i + 1 < end; ++i) {
+    float* out_nd = arena.floats(own_rows(batch * tokens).size() * dim_);
+    parameters.enter(unit_of_block(i), unit_of_block(i + 1), Pass::forward);
+    blocks_[i].forward(parameters, arena, saved[i - begin], out_nd, x_nd, batch, tokens, drop);
+    x_nd = out_nd;
+  }
+  enter_backward(parameters, unit_of_block(end - 1));
+  blocks_[end - 1].save(parameters, arena, saved.back(), x_nd, batch, tokens, drop);
+  return saved;
+}
+
 void Transformer::backward(Parameters& parameters, StepArena& arena, const Saved& saved,
                            float* dx_rd, std::int64_t batch, std::int64_t tokens,
                            const DropKeys* drop) const {
@@ -243,11 +291,22 @@ void Transformer::backward(Parameters& parameters, StepArena& arena, const Saved
   float* dx_nd = dx_rd + own.begin * dim_;
   norm_.backward(parameters, dx_nd, dx_nd, saved.x_nd, saved.mean_n, saved.rstd_n, own.size(),
                  /*accumulate_dx=*/false);
-  for (std::size_t i = blocks_.size(); i-- > 0;) {
-    parameters.enter(unit_of_block(i), unit_of_block(i) - 1, Pass::backward);
+  // One of these loops is empty.
+  for (std::size_t i = saved.blocks.size(); i-- > 0;) {
+    enter_backward(parameters, unit_of_block(i));
     blocks_[i].backward(parameters, arena, saved.blocks[i], dx_nd, batch, tokens, drop);
   }
-  parameters.enter(first_unit_ - 1, first_unit_ - 2, Pass::backward);
+  for (std::size_t s = saved.segments_x_nd.size(); s-- > 0;) {
+    const StepArena::Scope scope(arena);
+    const std::size_t begin = s * segment_, end = std::min(begin + segment_, blocks_.size());
+    const auto blocks =
+        run_again(parameters, arena, saved.segments_x_nd[s], begin, end, batch, tokens, drop);
+    for (std::size_t i = end; i-- > begin;) {
+      if (i + 1 < end) enter_backward(parameters, unit_of_block(i));
+      blocks_[i].backward(parameters, arena, blocks[i - begin], dx_nd, batch, tokens, drop);
+    }
+  }
+  enter_backward(parameters, first_unit_ - 1);
   if (is_sequence_parallel_) group_.all_gather_rows(dx_rd, dx_nd, rows, dim_);
 }
 
@@ -257,14 +316,21 @@ LayerMemory Transformer::memory(std::int64_t batch, std::int64_t tokens, bool tr
   memory.saved = arena_bytes(rows * dim_, own, own);
   if (blocks_.empty()) return memory;
   const LayerMemory block = blocks_.front().memory(batch, tokens);
-  memory.forward_scratch = block.forward_scratch;
-  if (training) {
-    memory.saved +=
-        static_cast<std::int64_t>(blocks_.size()) * (block.saved + arena_bytes(own * dim_));
+  const std::int64_t x = arena_bytes(own * dim_);
+  const auto depth = static_cast<std::int64_t>(blocks_.size());
+  if (training && !recomputes()) {
+    memory.saved += depth * (block.saved + x);
+    memory.forward_scratch = block.forward_scratch;
     memory.backward_scratch = block.backward_scratch;
-  } else {
-    memory.forward_scratch += block.saved;
+    return memory;
   }
+  memory.forward_scratch = block.saved + block.forward_scratch;
+  if (!training) return memory;
+  const auto segment = static_cast<std::int64_t>(segment_);
+  memory.saved += (depth + segment - 1) / segment * x;
+  // Of the blocks run again, all outputs but the last.
+  memory.backward_scratch = segment * block.saved + (segment - 1) * x +
+                            std::max(block.forward_scratch, block.backward_scratch);
   return memory;
 }
 

@@ -28,6 +28,10 @@ struct TransformerOptions {
   /// Between the attentions and MLPs, which need all rows, each rank works on rows of its own
   /// (Korthikanti et al., 2022). Saves memory, sends as much as without.
   bool sequence_parallel = false;
+  /// In training: the blocks of a segment (the last one may have fewer). Of each segment only the
+  /// input is kept; backward runs its forward again (Chen et al., 2016). Same results, to the bit.
+  /// 0: what blocks need for backward is kept.
+  std::int64_t recompute = 0;
 };
 
 /// One block: norm1, attn.qkv, attn.proj, norm2, mlp.fc1, mlp.fc2. The ranks of the tensor group
@@ -55,13 +59,17 @@ class TransformerBlock {
   void forward(const Parameters& parameters, StepArena& arena, Saved& saved, float* out_nd,
                const float* x_nd, std::int64_t batch, std::int64_t tokens,
                const DropKeys* drop) const;
+  /// The part of forward that backward needs: all but the output.
+  void save(const Parameters& parameters, StepArena& arena, Saved& saved, const float* x_nd,
+            std::int64_t batch, std::int64_t tokens, const DropKeys* drop) const;
   /// dx_nd holds the gradient by the output on entry, by the input on return. Takes the keys of
   /// forward; uses up what is saved.
   void backward(Parameters& parameters, StepArena& arena, const Saved& saved, float* dx_nd,
                 std::int64_t batch, std::int64_t tokens, const DropKeys* drop) const;
 
-  /// Bytes kept by forward, taken beyond them by forward, and taken by backward.
+  /// Bytes kept by forward or save, taken beyond them by either, and taken by backward.
   LayerMemory memory(std::int64_t batch, std::int64_t tokens) const;
+  /// Of forward plus backward, save not included.
   std::int64_t flops(std::int64_t batch, std::int64_t tokens) const;
   /// The rows n of `rows`.
   Range own_rows(std::int64_t rows) const;
@@ -91,12 +99,16 @@ class TransformerBlock {
 /// Blocks `prefix`blocks.0 ... and the last norm `prefix`norm. Takes and gives replicated tokens.
 ///
 /// Each block is a unit of parameters; the norm begins one, which whatever is registered after the
-/// transformer joins.
+/// transformer joins. Forward enters the blocks in order and then the norm, backward the blocks in
+/// reverse and then the unit before them. With `recompute`, backward goes through the segments in
+/// reverse: it enters all blocks of one but the last in order, with Pass::forward, then all in
+/// reverse, with Pass::backward (the last block is run again and backward in one stretch).
 class Transformer {
  public:
   struct Saved {
-    std::vector<TransformerBlock::Saved> blocks;
-    const float* x_nd;  // before the last norm
+    std::vector<TransformerBlock::Saved> blocks;  // none with recompute
+    std::vector<const float*> segments_x_nd;      // the inputs of the segments, with recompute
+    const float* x_nd;                            // before the last norm
     float *out_rd, *mean_n, *rstd_n;
   };
 
@@ -114,16 +126,23 @@ class Transformer {
                 std::int64_t batch, std::int64_t tokens, const DropKeys* drop = nullptr) const;
 
   LayerMemory memory(std::int64_t batch, std::int64_t tokens, bool training) const;
+  /// Of forward plus backward; what is run again does not count.
   std::int64_t flops(std::int64_t batch, std::int64_t tokens) const;
 
  private:
   Range own_rows(std::int64_t rows) const;
   int unit_of_block(std::size_t block) const { return first_unit_ + static_cast<int>(block); }
+  bool recomputes() const { return segment_ > 0; }
+  std::vector<TransformerBlock::Saved> run_again(const Parameters& parameters, StepArena& arena,
+                                                 const float* x_nd, std::size_t begin,
+                                                 std::size_t end, std::int64_t batch,
+                                                 std::int64_t tokens, const DropKeys* drop) const;
 
   const TensorGroup& group_;
   std::int64_t dim_;
   bool is_sequence_parallel_;
-  int first_unit_;  // of the blocks; the norm's comes after theirs
+  std::size_t segment_;  // blocks of a segment that is run again; 0: none is
+  int first_unit_;       // of the blocks; the norm's comes after theirs
   std::vector<TransformerBlock> blocks_;
   LayerNorm norm_;
 };

@@ -1,5 +1,7 @@
 // The stages that build a model: each adds one layer.
 
+#include <charconv>
+
 #include <fmt/format.h>
 
 #include "model/model.h"
@@ -19,6 +21,31 @@ model::Model& model_of(const StreamInfo& input) {
                     name_of(input.kind)));
   }
   return *input.model;
+}
+
+ParameterSpec recompute_parameter() {
+  return param::string(
+             "recompute",
+             "What the backward pass runs again instead of keeping it: none, block (of each block "
+             "only the input is kept) or every N (only that of each N blocks). Same results, less "
+             "memory, more time.")
+      .or_else("none");
+}
+
+/// Blocks of a segment that is run again, 0 for none.
+std::int64_t recompute_of(const ParameterValues& parameters) {
+  const std::string& text = parameters.string("recompute");
+  if (text == "none") return 0;
+  if (text == "block") return 1;
+  constexpr std::string_view kEvery = "every ";
+  std::int64_t blocks = 0;
+  if (text.starts_with(kEvery)) {
+    const char* const end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data() + kEvery.size(), end, blocks);
+    if (error == std::errc() && stop == end && blocks >= 1) return blocks;
+  }
+  throw ConfigError(
+      fmt::format("recompute: expected none, block or every N (N at least 1), found '{}'", text));
 }
 
 /// A model stage that is no more than its options.
@@ -194,6 +221,7 @@ StageDeclaration encoder_declaration() {
           .at_least(0)
           .below(1)
           .or_else(0.0),
+      recompute_parameter(),
   };
   return d;
 }
@@ -211,6 +239,7 @@ std::unique_ptr<Stage> make_encoder(const StageContext& context) {
   options.encoder.sequence_parallel = p.boolean("sequence_parallel");
   options.encoder.drop_rate = p.number("drop_rate");
   options.encoder.drop_path_rate = p.number("drop_path_rate");
+  options.encoder.recompute = recompute_of(p);
   options.lead_time_given = p.has("lead_time");
   if (options.lead_time_given) options.encoder.lead_time = p.boolean("lead_time");
   return std::make_unique<LayerStage<Options>>(
@@ -244,6 +273,7 @@ StageDeclaration mae_head_declaration() {
           .or_else(4.0),
       param::boolean("norm_pix", "Bring each patch of the target to mean 0 and variance 1 first.")
           .or_else(false),
+      recompute_parameter(),
   };
   return d;
 }
@@ -257,6 +287,7 @@ std::unique_ptr<Stage> make_mae_head(const StageContext& context) {
   options.heads = p.integer("heads");
   options.mlp_ratio = p.number("mlp_ratio");
   options.norm_pix = p.boolean("norm_pix");
+  options.recompute = recompute_of(p);
   return std::make_unique<LayerStage<model::MaeHeadOptions>>(
       context, options,
       [](model::Model& m, const StreamInfo&, model::MaeHeadOptions o) { m.add_mae_head(o); });

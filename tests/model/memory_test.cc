@@ -1,5 +1,7 @@
 // The predictions of memory and arithmetic against what a step takes.
 #include <cstdint>
+#include <cstdlib>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -59,6 +61,40 @@ INSTANTIATE_TEST_SUITE_P(
                           .batch = 3,
                           .drop_rate = 0.3,
                           .drop_path_rate = 0.4}));
+
+std::vector<SmallModelOptions> recomputed() {
+  std::vector<SmallModelOptions> all;
+  for (const std::int64_t recompute : {1, 2, 3, 5, 7}) {
+    // The encoder alone; with a decoder, where the one's peak is the larger or the other's.
+    all.push_back({.head = Head::forecast, .depth = 5, .batch = 3, .recompute = recompute});
+    all.push_back({.depth = 5, .recompute = recompute, .decoder_depth = 5});
+    all.push_back({.depth = 1, .dim = 4, .recompute = recompute, .decoder_depth = 5});
+    all.push_back({.depth = 5, .dim = 40, .recompute = recompute, .decoder_depth = 2});
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Recomputed, StepMemory, testing::ValuesIn(recomputed()));
+
+// Five blocks of six tokens; the formula of docs/stages/model.encoder.md.
+TEST(EncoderMemory, ShrinksByWhatIsRunAgain) {
+  const std::int64_t batch = 2, rows = batch * 6, dim = 40, heads = 2, hidden = 2 * dim;
+  const std::int64_t x = 4 * rows * dim;
+  const std::int64_t block = 4 * rows * (7 * dim + 2 * hidden + heads + 4);
+  const auto peak = [&](std::int64_t recompute) {
+    const auto model =
+        test::small_model({.head = Head::forecast, .depth = 5, .dim = dim, .recompute = recompute});
+    const LayerMemory encoder = model->layers()[2]->memory(batch);
+    return encoder.saved + encoder.backward_scratch;
+  };
+  // Each buffer is rounded up to 64 bytes: means, deviations and the lse of each block.
+  const auto expect_near = [&](std::int64_t saved, std::int64_t expected) {
+    EXPECT_LE(std::abs(saved - expected), 5 * 5 * 64) << saved << " and not " << expected;
+  };
+  expect_near(peak(0) - peak(1), 4 * block);
+  expect_near(peak(0) - peak(2), 3 * block + (5 - 3 - 1) * x);
+  expect_near(peak(0) - peak(5), (5 - 1 - 4) * x);
+}
 
 TEST(StepMemory, IsTheSameWithDropout) {
   const auto without = test::small_model({});

@@ -55,6 +55,8 @@ struct SmallModelOptions {
   bool share = true;
   double drop_rate = 0;
   double drop_path_rate = 0;
+  std::int64_t recompute = 0;  // of encoder and decoder
+  std::int64_t decoder_depth = 1;
 };
 
 /// Three channels of 8 x 12 pixels, patches of 4 x 4: six tokens, odd sizes where they are allowed.
@@ -79,10 +81,15 @@ inline std::unique_ptr<model::Model> small_model(const SmallModelOptions& option
                      .mlp_ratio = 2,
                      .lead_time = options.lead_time,
                      .drop_rate = options.drop_rate,
-                     .drop_path_rate = options.drop_path_rate});
+                     .drop_path_rate = options.drop_path_rate,
+                     .recompute = options.recompute});
   if (options.head == Head::mae) {
-    made->add_mae_head(
-        {.mask_ratio = 0.5, .dim = 8, .depth = 1, .heads = 2, .norm_pix = options.norm_pix});
+    made->add_mae_head({.mask_ratio = 0.5,
+                        .dim = 8,
+                        .depth = options.decoder_depth,
+                        .heads = 2,
+                        .norm_pix = options.norm_pix,
+                        .recompute = options.recompute});
   } else if (options.residual) {
     made->add_forecast_head({.depth = 1, .variables = {"t2m", "u10"}, .residual = true});
   } else {

@@ -38,6 +38,7 @@ struct Case {
   std::int64_t batch = 2;
   double drop_rate = 0;
   double drop_path_rate = 0;
+  std::int64_t recompute = 0;  // of encoder and decoder
 };
 
 std::ostream& operator<<(std::ostream& out, const Case& c) {
@@ -64,10 +65,15 @@ std::unique_ptr<Model> make_model(const Case& c, const Division& division) {
                      .lead_time = !c.mae,
                      .sequence_parallel = c.sequence_parallel,
                      .drop_rate = c.drop_rate,
-                     .drop_path_rate = c.drop_path_rate});
+                     .drop_path_rate = c.drop_path_rate,
+                     .recompute = c.recompute});
   if (c.mae) {
-    made->add_mae_head(
-        {.mask_ratio = 0.5, .dim = 16, .depth = 1, .heads = 4, .norm_pix = c.norm_pix});
+    made->add_mae_head({.mask_ratio = 0.5,
+                        .dim = 16,
+                        .depth = 1,
+                        .heads = 4,
+                        .norm_pix = c.norm_pix,
+                        .recompute = c.recompute});
   } else {
     made->add_forecast_head({.depth = c.residual ? 3 : 2, .residual = c.residual});
   }
@@ -307,6 +313,24 @@ std::vector<Case> cases() {
                  .norm_pix = true});
   all.push_back({.name = "residual", .mae = false, .aggregation = {.heads = 8}, .residual = true});
   all.push_back({.name = "few_heads", .aggregation = {.heads = 2}, .channels = 22});
+  all.push_back({.name = "recompute_sequence_parallel",
+                 .aggregation = dchag,
+                 .sequence_parallel = true,
+                 .batch = 3,
+                 .recompute = 1});
+  all.push_back({.name = "recompute_dropout",
+                 .aggregation = dchag,
+                 .drop_rate = 0.3,
+                 .drop_path_rate = 0.4,
+                 .recompute = 2});
+  all.push_back({.name = "recompute_dropout_sequence_parallel",
+                 .mae = false,
+                 .aggregation = dchag,
+                 .sequence_parallel = true,
+                 .batch = 5,
+                 .drop_rate = 0.3,
+                 .drop_path_rate = 0.4,
+                 .recompute = 2});
   for (const bool mae : {true, false}) {
     for (const bool sequence_parallel : {false, true}) {
       Case c{.name = fmt::format("dropout_{}{}", mae ? "mae" : "forecast",
