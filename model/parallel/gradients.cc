@@ -17,24 +17,39 @@ bool is_packed(const ParameterSpec& spec) {
   return spec.partial_gradient && spec.local().numel() <= kPacked;
 }
 
+// What of a unit travels together.
+std::int64_t packed_elements(const ParameterTable& table, const ParameterUnit& unit) {
+  std::int64_t count = 0;
+  for (ParameterId id = unit.first; id < unit.end; ++id) {
+    if (is_packed(table.spec(id))) count += table.spec(id).local().numel();
+  }
+  return count;
+}
+
 }  // namespace
 
 std::int64_t partial_gradient_bytes(const ParameterTable& table, const TensorGroup& group) {
-  std::int64_t count = 0;
-  for (const ParameterSpec& spec : table.specs()) {
-    if (is_packed(spec)) count += spec.local().numel();
+  std::int64_t most = 0;
+  for (const ParameterUnit& unit : table.units()) {
+    most = std::max(most, packed_elements(table, unit));
   }
-  return group.is_alone() ? 0 : count * static_cast<std::int64_t>(sizeof(float));
+  return group.is_alone() ? 0 : most * static_cast<std::int64_t>(sizeof(float));
 }
 
 void reduce_partial_gradients(Parameters& parameters, const TensorGroup& group) {
-  const ParameterTable& table = parameters.table();
-  const std::int64_t bytes = partial_gradient_bytes(table, group);
+  for (int unit = 0; unit <= parameters.table().last_unit(); ++unit) {
+    reduce_partial_gradients(parameters, unit, group);
+  }
+}
+
+void reduce_partial_gradients(Parameters& parameters, int number, const TensorGroup& group) {
   if (group.is_alone()) return;
-  Tensor packed = Tensor::empty({bytes / static_cast<std::int64_t>(sizeof(float))}, DType::f32,
-                                MemoryKind::communication);
+  const ParameterTable& table = parameters.table();
+  const ParameterUnit& unit = table.unit(number);
+  Tensor packed =
+      Tensor::empty({packed_elements(table, unit)}, DType::f32, MemoryKind::communication);
   float* at = packed.data<float>();
-  for (ParameterId id = 0; id < std::ssize(table.specs()); ++id) {
+  for (ParameterId id = unit.first; id < unit.end; ++id) {
     const ParameterSpec& spec = table.spec(id);
     if (is_packed(spec)) {
       at = std::copy_n(parameters.gradient(id), spec.local().numel(), at);
@@ -45,7 +60,7 @@ void reduce_partial_gradients(Parameters& parameters, const TensorGroup& group) 
   if (packed.numel() == 0) return;
   group.all_reduce(packed.data<float>(), packed.numel());
   const float* from = packed.data<float>();
-  for (ParameterId id = 0; id < std::ssize(table.specs()); ++id) {
+  for (ParameterId id = unit.first; id < unit.end; ++id) {
     const ParameterSpec& spec = table.spec(id);
     if (!is_packed(spec)) continue;
     std::copy_n(from, spec.local().numel(), parameters.gradient(id));

@@ -7,7 +7,9 @@
 namespace trib::model {
 
 /// Add up, over the group, the gradients of which each rank has a part only (norms under sequence
-/// parallelism, the tokenizer under head-parallel aggregation). To be called once after backward.
+/// parallelism, the tokenizer under head-parallel aggregation). To be called once after backward,
+/// for a unit or all of them.
+void reduce_partial_gradients(Parameters& parameters, int unit, const TensorGroup& group);
 void reduce_partial_gradients(Parameters& parameters, const TensorGroup& group);
 /// Bytes it takes for a moment, of MemoryKind::communication.
 std::int64_t partial_gradient_bytes(const ParameterTable& table, const TensorGroup& group);

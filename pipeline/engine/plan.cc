@@ -38,6 +38,10 @@ std::int64_t Plan::rank_batch_size() const {
   return batch_ < 0 ? 1 : nodes_[static_cast<std::size_t>(batch_)].info.batch_size;
 }
 
+model::ShardingPlan Plan::sharding() const {
+  return {model()->table(), training_->sharding, options_.mesh, options_.place};
+}
+
 SourcePath Plan::path_to_source(int from) const {
   SourcePath path;
   for (int at = from;;) {
@@ -153,9 +157,9 @@ bool Plan::holds_out(const SourcePath& path) const {
 SamplerOptions Plan::sampler_options(Split split) const {
   SamplerOptions options;
   options.seed = options_.seed;
-  options.ranks = options_.data_ranks;
-  options.rank = options_.data_rank;
-  options.batch_size = rank_batch_size() * options_.data_ranks;
+  options.ranks = options_.data_ranks();
+  options.rank = options_.data_rank();
+  options.batch_size = rank_batch_size() * micro_batches() * options_.data_ranks();
   for (const SourcePath& path : sources_) {
     const SourceStage& source = *nodes_[static_cast<std::size_t>(path.source)].source;
     // What a path without a holdout delivers is trained on: nothing of it may be evaluated on.
@@ -292,17 +296,19 @@ std::array<std::int64_t, kMemoryKinds> Plan::predicted_bytes() const {
       std::min(ingest_.bytes, ingest_.items * ingest_.sample_bytes +
                                   ingest_.reads * ingest_.read_bytes + ingest_.collate_bytes);
   if (const auto model = this->model(); model != nullptr) {
-    const std::int64_t buffer =
-        model->table().flat_size() * static_cast<std::int64_t>(sizeof(float));
-    of(MemoryKind::parameters) = buffer;
+    constexpr auto kBytes = static_cast<std::int64_t>(sizeof(float));
+    of(MemoryKind::parameters) = model->table().flat_size() * kBytes;
     of(MemoryKind::activations) = model->arena_bytes(rank_batch_size(), training_.has_value());
     if (training_) {
-      of(MemoryKind::communication) = model::partial_gradient_bytes(model->table(), model->group());
-      of(MemoryKind::gradients) = buffer;
-      of(MemoryKind::optimizer) = 2 * buffer;
+      const model::ShardingPlan sharding = this->sharding();
+      of(MemoryKind::parameters) = sharding.values() * kBytes;
+      of(MemoryKind::gradients) = (sharding.gradients() + sharding.unreduced_gradients()) * kBytes;
+      of(MemoryKind::optimizer) = 2 * sharding.moments() * kBytes;
+      of(MemoryKind::communication) = sharding.slot_elements() * kBytes +
+                                      model::partial_gradient_bytes(model->table(), model->group());
       if (training_->evaluate_every > 0) {
         of(MemoryKind::ingest) +=
-            training_->evaluate_samples / options_.data_ranks * ingest_.sample_bytes;
+            training_->evaluate_samples / options_.data_ranks() * ingest_.sample_bytes;
       }
     }
   }

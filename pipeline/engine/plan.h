@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "model/parallel/sharding.h"
 #include "ops/base/memory_ledger.h"
+#include "ops/comm/mesh.h"
 #include "pipeline/engine/sampler.h"
 #include "pipeline/graph/graph_definition.h"
 #include "pipeline/stage/registry.h"
@@ -58,11 +60,13 @@ struct IngestLimits {
 
 struct PlanOptions {
   std::uint64_t seed = 0;
-  int data_ranks = 1;
-  int data_rank = 0;
-  int tensor_ranks = 1;  ///< ranks that share the channels
-  int tensor_rank = 0;
+  ops::MeshShape mesh;
+  ops::MeshCoordinates place;  ///< of this rank
   int compute_threads = 1;
+
+  /// Ranks that share the samples (axes data and shard), and this one's number among them.
+  int data_ranks() const { return mesh.size(ops::MeshAxis::samples); }
+  int data_rank() const { return place.data * mesh.shard + place.shard; }
 };
 
 class Plan {
@@ -79,11 +83,16 @@ class Plan {
   const IngestLimits& ingest() const { return ingest_; }
   /// Number of the batch node, -1 if the graph ends in samples.
   int batch_node() const { return batch_; }
-  /// Samples of a batch on this rank; 1 without a batch node.
+  /// Samples of a batch on this rank, of a micro-batch if gradients are accumulated; 1 without a
+  /// batch node.
   std::int64_t rank_batch_size() const;
   const std::optional<TrainingPlan>& training() const { return training_; }
   /// The model, null if the graph has none.
   std::shared_ptr<model::Model> model() const;
+  /// Batches of this rank that make one update.
+  std::int64_t micro_batches() const { return training_ ? training_->sharding.accumulate : 1; }
+  /// How parameters and what belongs to them are shared by the ranks of a training.
+  model::ShardingPlan sharding() const;
   /// What the sampler of a split needs to know.
   SamplerOptions sampler_options(Split split) const;
   /// Name of the item a request is about.
@@ -99,6 +108,7 @@ class Plan {
   void make_stage(PlannedNode& node, const Registry& registry);
   model::Division divide_channels() const;
   void prepare_ingest(PlannedNode& node, const model::Division& division);
+  void divide_into_micro_batches(PlannedNode& batch) const;
   void prepare_rest(PlannedNode& node);
   void share_channels(std::size_t source, const std::vector<bool>& failed);
   void connect_sources();

@@ -79,8 +79,8 @@ void Plan::make_stage(PlannedNode& node, const Registry& registry) {
   const NodeDefinition& definition = *node.definition;
   node.stage =
       registry.create(definition.type(),
-                      {definition.name, definition.parameters, options_.seed, options_.data_ranks,
-                       options_.data_rank, options_.tensor_ranks, options_.tensor_rank});
+                      {definition.name, definition.parameters, options_.seed, options_.data_ranks(),
+                       options_.data_rank(), options_.mesh.tensor, options_.place.tensor});
   node.source = as<SourceStage>(node.stage.get());
   node.transform = as<TransformStage>(node.stage.get());
   node.batch = as<BatchStage>(node.stage.get());
@@ -93,7 +93,7 @@ void Plan::make_stage(PlannedNode& node, const Registry& registry) {
 
 // The model may have a say in how the channels are divided.
 model::Division Plan::divide_channels() const {
-  model::Division division{options_.tensor_ranks, options_.tensor_rank};
+  model::Division division{options_.mesh.tensor, options_.place.tensor};
   for (const PlannedNode& node : nodes_) {
     if (node.model != nullptr) node.model->divide(division);
   }
@@ -116,6 +116,7 @@ void Plan::prepare_ingest(PlannedNode& node, const model::Division& division) {
                                       nodes_[static_cast<std::size_t>(batch_)].name()));
       }
       node.info = node.batch->prepare(inputs);
+      divide_into_micro_batches(node);
       batch_ = static_cast<int>(&node - nodes_.data());
     } else {
       node.info = node.transform->prepare(inputs.front());
@@ -123,6 +124,21 @@ void Plan::prepare_ingest(PlannedNode& node, const model::Division& division) {
   }
   node.info.division = division;
   node.info.own_all();
+}
+
+// A training may make one update of several batches.
+void Plan::divide_into_micro_batches(PlannedNode& batch) const {
+  for (const PlannedNode& node : nodes_) {
+    if (node.train == nullptr) continue;
+    const std::int64_t parts = node.train->micro_batches();
+    if (batch.info.batch_size % parts != 0) {
+      throw ConfigError(fmt::format(
+          "size {} gives each rank {} samples, which cannot be split evenly into the {} "
+          "micro-batches of '{}' (accumulate)",
+          batch.batch->batch_size(), batch.info.batch_size, parts, node.name()));
+    }
+    batch.info.batch_size /= parts;
+  }
 }
 
 // Tell all stages on the ways from a source which channels are this rank's: a slice of those that

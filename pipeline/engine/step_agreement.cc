@@ -2,6 +2,7 @@
 
 #include <array>
 #include <span>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -27,18 +28,17 @@ std::uint32_t mark_of(const Batch& batch) {
 
 }  // namespace
 
-void StepAgreement::begin(const Batch& batch) {
-  if (!group_.is_alone()) mark_ = mark_of(batch);
+void StepAgreement::add(const Batch& batch) {
+  if (!group_.is_alone()) mark_ = mark_ * 31 + mark_of(batch);
 }
 
-StepAgreement::Settled StepAgreement::settle(std::int64_t step, double loss,
-                                             const StepVotes& own) const {
+StepAgreement::Settled StepAgreement::settle(std::int64_t step, double loss, const StepVotes& own) {
   // The ranks of a tensor group know the same loss: one of them speaks for all. Their marks must
   // be the same, and then add up to zero with these weights.
   const double weight = group_.rank() == 0 ? group_.size() - 1 : -1;
   const auto vote = [](bool yes) { return yes ? 1.0 : 0.0; };
   std::array<double, 6> shared{group_.rank() == 0 ? loss : 0.0,
-                               weight * mark_,
+                               weight * std::exchange(mark_, 0),
                                vote(own.stop),
                                vote(own.checkpoint_due),
                                vote(own.checkpoint_busy),

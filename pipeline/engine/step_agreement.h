@@ -27,8 +27,8 @@ class StepAgreement {
                 ops::MeshAxis axis)
       : communicator_(communicator), group_(group), axis_(axis) {}
 
-  /// A step over `batch` begins.
-  void begin(const Batch& batch);
+  /// `batch` belongs to the step under way.
+  void add(const Batch& batch);
 
   struct Settled {
     double loss = 0;  ///< the sum over the tensor groups of the axis
@@ -36,13 +36,13 @@ class StepAgreement {
   };
   /// The step, number `step` counted from 1, ends. Throws DataError, on all ranks, if ranks of a
   /// tensor group had different samples.
-  Settled settle(std::int64_t step, double loss, const StepVotes& own) const;
+  Settled settle(std::int64_t step, double loss, const StepVotes& own);
 
  private:
   ops::Communicator& communicator_;
   const model::TensorGroup& group_;
   ops::MeshAxis axis_;
-  std::uint32_t mark_ = 0;  // of the step's samples; 0 where nobody shares them
+  std::uint32_t mark_ = 0;  // of the step's samples so far; 0 where nobody shares them
 };
 
 }  // namespace trib::pipeline

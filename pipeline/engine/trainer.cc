@@ -4,13 +4,12 @@
 #include <cmath>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "model/metrics.h"
-#include "model/parallel/gradients.h"
 #include "ops/base/error.h"
-#include "ops/base/parallel.h"
 #include "pipeline/engine/ingest.h"
 #include "pipeline/observe/trace.h"
 
@@ -33,26 +32,16 @@ model::StepInput input_of(const Batch& batch, std::int64_t begin, std::int64_t e
   return input;
 }
 
-void scale(std::span<float> values, float factor) {
-  parallel_for(static_cast<std::int64_t>(values.size()), 1 << 16,
-               [&](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t i = begin; i < end; ++i) {
-                   values[static_cast<std::size_t>(i)] *= factor;
-                 }
-               });
-}
-
 }  // namespace
 
 Trainer::Trainer(const TrainingPlan& plan, std::shared_ptr<const model::Model> model,
-                 ops::Communicator& communicator, Options options)
+                 model::ShardingPlan sharding, ops::Communicator& communicator, Options options)
     : plan_(plan),
       model_(std::move(model)),
       communicator_(communicator),
       options_(std::move(options)),
-      parameters_(model_->table()),
-      optimizer_(model::ShardLayout(model_->table()),
-                 {plan.beta1, plan.beta2, plan.eps, plan.weight_decay}),
+      parameters_(model_->table(), model_->group(), std::move(sharding), communicator),
+      optimizer_(parameters_.plan().layout, {plan.beta1, plan.beta2, plan.eps, plan.weight_decay}),
       agreement_(communicator, model_->group(), ops::MeshAxis::world),
       schedule_{plan.lr, plan.start_lr, plan.min_lr, plan.warmup_steps, plan.steps},
       arena_(static_cast<std::size_t>(model_->arena_bytes(options_.rank_batch_size, true))) {
@@ -61,41 +50,54 @@ Trainer::Trainer(const TrainingPlan& plan, std::shared_ptr<const model::Model> m
 
 std::unique_ptr<model::Step> Trainer::begin(const Batch& batch) {
   communicator_.enter(ops::Phase::forward);
-  agreement_.begin(batch);
+  agreement_.add(batch);
   arena_.reset();
-  parameters_.zero_gradients();
+  if (micro_batch_ == 0) parameters_.begin_step();
   auto step = std::make_unique<model::Step>(input_of(batch, 0, batch.x_bchw.dim(0), 0), arena_,
-                                            parameters_, true);
+                                            parameters_.parameters(), true);
   model_->begin(*step, options_.seed);
   return step;
 }
 
-StepReport Trainer::finish(model::Step& step, const StepVotes& own) {
-  StepReport report;
-  report.lr = schedule_.at(steps_);
-  report.step = ++steps_;
-  step.loss_scale = 1;
+std::optional<StepReport> Trainer::finish(model::Step& step, const StepVotes& own) {
+  loss_sum_ += step.loss;
+  backward(step);
+  if (!is_last_micro_batch()) {
+    ++micro_batch_;
+    communicator_.enter(ops::Phase::setup);
+    return std::nullopt;
+  }
+  return update(own);
+}
+
+// The gradients of all ranks and micro-batches add up to that of the mean loss.
+void Trainer::backward(model::Step& step) {
+  const int sample_ranks = communicator_.size(ops::MeshAxis::samples);
+  step.loss_scale = 1.0F / static_cast<float>(plan_.sharding.accumulate * sample_ranks);
   communicator_.enter(ops::Phase::backward);
+  parameters_.begin_backward(is_last_micro_batch());
   const auto& layers = model_->layers();
   for (std::size_t i = layers.size(); i-- > 0;) {
     const trace::Span span("backward", options_.layer_nodes[i]);
-    layers[i]->backward(step, parameters_);
+    layers[i]->backward(step, parameters_.parameters());
   }
-  {
-    const trace::Span span("communication", "reduce gradients");
-    model::reduce_partial_gradients(parameters_, model_->group());
-    if (options_.data_ranks > 1) {
-      const std::span<float> gradients(parameters_.flat_gradients().data<float>(),
-                                       static_cast<std::size_t>(model_->table().flat_size()));
-      communicator_.all_reduce_sum(ops::MeshAxis::data, gradients).wait();
-      scale(gradients, 1.0F / static_cast<float>(options_.data_ranks));
-    }
-  }
+  if (!is_last_micro_batch()) return;
+  const trace::Span span("communication", "wait for gradients");
+  parameters_.finish_backward();
+}
+
+StepReport Trainer::update(const StepVotes& own) {
   communicator_.enter(ops::Phase::optimizer);
-  const StepAgreement::Settled settled = agreement_.settle(report.step, step.loss, own);
-  report.loss = settled.loss / options_.data_ranks;
+  StepReport report;
+  report.lr = schedule_.at(steps_);
+  report.step = ++steps_;
+  const StepAgreement::Settled settled = agreement_.settle(
+      report.step, std::exchange(loss_sum_, 0) / static_cast<double>(plan_.sharding.accumulate),
+      own);
+  micro_batch_ = 0;
+  report.loss = settled.loss / communicator_.size(ops::MeshAxis::samples);
   agreed_ = settled.votes;
-  report.grad_norm = model::gradient_norm(parameters_, model_->group());
+  report.grad_norm = parameters_.gradient_norm();
   if (!std::isfinite(report.loss) || !std::isfinite(report.grad_norm)) {
     throw RuntimeError(
         fmt::format("diverged at step {}: loss {}, gradient norm {}; try a smaller "
@@ -106,37 +108,24 @@ StepReport Trainer::finish(model::Step& step, const StepVotes& own) {
                           ? plan_.clip_norm / report.grad_norm
                           : 1.0;
   const trace::Span span("optimizer", plan_.node);
-  optimizer_.step(parameters_, report.lr, clip);
+  optimizer_.step(parameters_.shards(), report.lr, clip);
+  parameters_.values_changed();
   communicator_.enter(ops::Phase::setup);
   return report;
 }
 
 std::vector<model::StatePiece> Trainer::held_state() {
-  std::vector<model::StatePiece> pieces;
-  const model::ShardLayout layout(model_->table());
-  for (const model::ShardPiece& piece : layout.pieces()) {
-    pieces.push_back({.id = piece.id,
-                      .elements = piece.elements,
-                      .value = parameters_.value(piece.id),
-                      .exp_avg = optimizer_.exp_avg().data<float>() + piece.at,
-                      .exp_avg_sq = optimizer_.exp_avg_sq().data<float>() + piece.at});
-  }
-  return pieces;
+  return parameters_.held_state(optimizer_);
 }
 
 std::vector<model::StatePiece> Trainer::written_state() {
-  std::vector<model::StatePiece> pieces = held_state();
-  std::erase_if(pieces, [&](const model::StatePiece& piece) {
-    const bool is_replicated = !model_->table().spec(piece.id).split.active();
-    return communicator_.rank(ops::MeshAxis::samples) > 0 ||
-           (is_replicated && model_->group().rank() > 0);
-  });
-  return pieces;
+  return parameters_.written_state(optimizer_);
 }
 
 void Trainer::resume_after(std::int64_t steps) {
   steps_ = steps;
   optimizer_.set_steps(steps);
+  parameters_.values_changed();
 }
 
 void Trainer::keep_evaluation_batch(std::vector<Sample> samples) {
@@ -172,9 +161,11 @@ EvaluationReport Trainer::evaluate() {
   for (std::int64_t begin = 0; begin < count; begin += options_.rank_batch_size) {
     const std::int64_t end = std::min(count, begin + options_.rank_batch_size);
     arena_.reset();
-    model::Step step(input_of(evaluation_, begin, end, kEvaluationKey), arena_, parameters_, false);
+    model::Step step(input_of(evaluation_, begin, end, kEvaluationKey), arena_,
+                     parameters_.parameters(), false);
     model_->begin(step, options_.seed);
     model_->forward(step);
+    parameters_.end_forward();
     loss_sum += step.loss * static_cast<double>(end - begin);
     if (metrics) metrics->add(step);
   }

@@ -3,13 +3,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "model/model.h"
 #include "model/optimizer.h"
-#include "model/state_piece.h"
+#include "model/parallel/sharded_parameters.h"
 #include "ops/comm/communicator.h"
 #include "pipeline/engine/step_agreement.h"
 #include "pipeline/stage/flow.h"
@@ -31,22 +32,24 @@ class Trainer {
  public:
   struct Options {
     std::uint64_t seed = 0;
-    int data_ranks = 1;
-    std::int64_t rank_batch_size = 1;
+    std::int64_t rank_batch_size = 1;      ///< of a micro-batch
     StreamInfo input;                      ///< of the batches, for the metrics of a forecast
     std::vector<std::string> layer_nodes;  ///< names for the trace, by layer
   };
   Trainer(const TrainingPlan& plan, std::shared_ptr<const model::Model> model,
-          ops::Communicator& communicator, Options options);
+          model::ShardingPlan sharding, ops::Communicator& communicator, Options options);
 
   /// A step over `batch`, ready for the first layer. The step before must be finished.
   std::unique_ptr<model::Step> begin(const Batch& batch);
-  /// Everything after the forward pass. The ranks settle their votes: see agreed().
-  /// Throws DataError if ranks that share a model had different samples, RuntimeError if the loss
-  /// or the gradients are not finite.
-  StepReport finish(model::Step& step, const StepVotes& own);
-  /// What any rank said at the end of the last step.
+  /// Everything after the forward pass; a report if the update is made, none if more micro-batches
+  /// belong to it. With the update the ranks settle their votes: see agreed(). Throws DataError if
+  /// ranks that share a model had different samples, RuntimeError if the loss or the gradients are
+  /// not finite.
+  std::optional<StepReport> finish(model::Step& step, const StepVotes& own);
+  /// What any rank said with the last update.
   const StepVotes& agreed() const { return agreed_; }
+  /// Whether the step under way is the last of its update.
+  bool is_last_micro_batch() const { return micro_batch_ + 1 == plan_.sharding.accumulate; }
   bool done() const { return steps_ >= plan_.steps || agreed_.stop; }
 
   /// Keep held-out samples for evaluate(); their order is the same in every run.
@@ -57,8 +60,10 @@ class Trainer {
   /// Names evaluate() reports.
   std::vector<std::string> evaluation_columns() const;
 
-  const model::Parameters& parameters() const { return parameters_; }
+  /// Updates made, those before resume_after() included.
   std::int64_t steps() const { return steps_; }
+  /// To look at values and gradients between forward and backward, and after an update.
+  model::ShardedParameters& parameters() { return parameters_; }
 
   /// What this rank writes into a checkpoint: over all ranks, every element once. The same pieces
   /// in every step.
@@ -69,19 +74,23 @@ class Trainer {
   void resume_after(std::int64_t steps);
 
  private:
+  void backward(model::Step& step);
+  StepReport update(const StepVotes& own);
   std::vector<double> standard_deviations(const std::vector<std::string>& variables) const;
 
   TrainingPlan plan_;
   std::shared_ptr<const model::Model> model_;
   ops::Communicator& communicator_;
   Options options_;
-  model::Parameters parameters_;
+  model::ShardedParameters parameters_;
   model::AdamW optimizer_;
   StepAgreement agreement_;
   model::CosineSchedule schedule_;
   StepArena arena_;
   Batch evaluation_;
   std::int64_t steps_ = 0;
+  std::int64_t micro_batch_ = 0;  // of the update under way
+  double loss_sum_ = 0;           // of its micro-batches
   StepVotes agreed_;
 };
 

@@ -43,7 +43,7 @@ void Capture::add(const std::string& name, const Tensor& tensor, std::int64_t ex
   if (group.rank() == 0) tensors_.push_back({name, std::move(whole)});
 }
 
-void Capture::after_forward(const StepMessage& message, const model::Parameters& parameters) {
+void Capture::after_forward(const StepMessage& message, model::ShardedParameters& parameters) {
   tensors_.clear();
   for (const std::string& name : options_.nodes) {
     const PlannedNode& node = plan_.nodes()[static_cast<std::size_t>(plan_.find(name))];
@@ -64,23 +64,24 @@ void Capture::after_forward(const StepMessage& message, const model::Parameters&
       add(fmt::format("{}.{}", name, output.name), output.tensor, output.extent, output.split);
     }
   }
-  const auto& specs = parameters.table().specs();
-  for (model::ParameterId id = 0; id < std::ssize(specs); ++id) {
-    add_parameter("parameters.", parameters.table().spec(id), parameters.value_tensor(id));
+  add_parameters("parameters.", parameters.plan().layout, parameters.whole_values());
+}
+
+void Capture::add_parameters(const char* prefix, const model::ShardLayout& layout,
+                             const Tensor& units) {
+  for (const model::ParameterSpec& spec : layout.table().specs()) {
+    const Shape local = spec.local();
+    const std::int64_t begin = layout.unit_begin(spec.unit) + spec.offset;
+    const Tensor part = units.slice(0, begin, begin + local.numel()).reshape(local);
+    const std::int64_t extent = spec.split.active() ? spec.shape[spec.split.axis] : 0;
+    add(prefix + spec.name, part, extent, spec.split);
   }
 }
 
-void Capture::add_parameter(const char* prefix, const model::ParameterSpec& spec,
-                            const Tensor& part) {
-  const std::int64_t extent = spec.split.active() ? spec.shape[spec.split.axis] : 0;
-  add(prefix + spec.name, part, extent, spec.split);
-}
-
-void Capture::after_backward(const model::Parameters& parameters, const std::string& run_folder,
+void Capture::after_backward(model::ShardedParameters& parameters, const std::string& run_folder,
                              int rank) {
-  const auto& specs = parameters.table().specs();
-  for (model::ParameterId id = 0; options_.gradients && id < std::ssize(specs); ++id) {
-    add_parameter("gradients.", parameters.table().spec(id), parameters.gradient_tensor(id));
+  if (options_.gradients) {
+    add_parameters("gradients.", parameters.plan().layout, parameters.whole_gradients());
   }
   if (plan_.model()->group().rank() > 0) return;
   std::filesystem::create_directories(run_folder + "/capture");

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "io/safetensors.h"
-#include "model/parameters.h"
+#include "model/parallel/sharded_parameters.h"
 #include "pipeline/engine/plan.h"
 
 namespace trib::pipeline {
@@ -20,7 +20,8 @@ struct CaptureOptions {
 /// Collects the tensors on the edges that leave the chosen nodes, the parameters the step began
 /// with and their gradients, and writes capture/step-K.safetensors (with .rankR for ranks that have
 /// other samples). What is divided over the tensor axis is put together first: names and shapes
-/// are those of an undivided run, and all ranks of the axis must take part.
+/// are those of an undivided run, and all ranks must take part. Where gradients are accumulated,
+/// the tensors on the edges are those of the last micro-batch.
 class Capture {
  public:
   /// Throws ConfigError for a node that is not in the graph, or is neither a batch nor a model
@@ -29,14 +30,15 @@ class Capture {
 
   bool wants(std::int64_t step) const { return !options_.nodes.empty() && step == options_.step; }
   /// Copy what the forward pass left, before backward uses it up.
-  void after_forward(const StepMessage& message, const model::Parameters& parameters);
+  void after_forward(const StepMessage& message, model::ShardedParameters& parameters);
   /// Add gradients and write the file below `run_folder`.
-  void after_backward(const model::Parameters& parameters, const std::string& run_folder, int rank);
+  void after_backward(model::ShardedParameters& parameters, const std::string& run_folder,
+                      int rank);
 
  private:
   void add(const std::string& name, const Tensor& tensor, std::int64_t extent,
            const trib::Split& split);
-  void add_parameter(const char* prefix, const model::ParameterSpec& spec, const Tensor& part);
+  void add_parameters(const char* prefix, const model::ShardLayout& layout, const Tensor& units);
 
   CaptureOptions options_;
   const Plan& plan_;

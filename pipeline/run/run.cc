@@ -33,24 +33,15 @@ namespace {
 
 ops::MeshShape mesh_of(const GraphDefinition& graph) {
   const auto extent = [&](const char* axis) { return static_cast<int>(graph.mesh.integer(axis)); };
-  const ops::MeshShape mesh{extent("data"), extent("shard"), extent("tensor")};
-  if (mesh.shard != 1) {
-    throw ConfigError(
-        fmt::format("{}: mesh.shard is {}; the data and tensor axes alone can be split in this "
-                    "version, so it must be 1",
-                    graph.mesh.mark("shard").text(), mesh.shard));
-  }
-  return mesh;
+  return {extent("data"), extent("shard"), extent("tensor")};
 }
 
 PlanOptions plan_options(const GraphDefinition& graph, const ops::MeshShape& mesh,
                          const ops::MeshCoordinates& place) {
   PlanOptions options;
   options.seed = graph.seed();
-  options.data_ranks = mesh.data;
-  options.data_rank = place.data;
-  options.tensor_ranks = mesh.tensor;
-  options.tensor_rank = place.tensor;
+  options.mesh = mesh;
+  options.place = place;
   options.compute_threads = default_compute_threads();
   return options;
 }
@@ -135,7 +126,6 @@ class Run {
 
   void load() {
     graph_ = load_graph(options_.graph, options_.sets, registry_);
-    mesh_of(*graph_);  // refuses what cannot run
     if (leads_) print_warnings(*graph_);
   }
 

@@ -1,6 +1,8 @@
 #include "pipeline/run/training_run.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -16,7 +18,6 @@ namespace {
 Trainer::Options trainer_options(const Plan& plan) {
   Trainer::Options options;
   options.seed = plan.options().seed;
-  options.data_ranks = plan.options().data_ranks;
   options.rank_batch_size = plan.rank_batch_size();
   options.input = plan.nodes()[static_cast<std::size_t>(plan.batch_node())].info;
   for (const PlannedNode& node : plan.nodes()) {
@@ -51,9 +52,10 @@ TrainingRun::TrainingRun(const Plan& plan, ops::Communicator& communicator, Prog
       communicator_(communicator),
       progress_(progress),
       run_folder_(std::move(run_folder)),
-      trainer_(*plan.training(), plan.model(), communicator, trainer_options(plan)),
+      trainer_(*plan.training(), plan.model(), plan.sharding(), communicator,
+               trainer_options(plan)),
       capture_(std::move(capture), plan),
-      global_batch_(plan.rank_batch_size() * plan.options().data_ranks) {
+      global_batch_(plan.rank_batch_size() * plan.micro_batches() * plan.options().data_ranks()) {
   summary_.global_batch = global_batch_;
   if (communicator_.rank() != 0) return;
   std::vector<std::string> columns{"step",
@@ -99,24 +101,32 @@ StepHandler TrainingRun::handler(std::function<void()> stop) {
 }
 
 void TrainingRun::finish_step(StepMessage& message) {
-  const bool captured = capture_.wants(trainer_.steps() + 1);
+  const bool captured = capture_.wants(trainer_.steps() + 1) && trainer_.is_last_micro_batch();
   if (captured) {
     communicator_.enter(ops::Phase::setup);  // what puts tensors together is not the step's traffic
     capture_.after_forward(message, trainer_.parameters());
   }
-  const StepReport report = trainer_.finish(*message.step, {.stop = interrupt_signal() != 0});
+  const std::optional<StepReport> report =
+      trainer_.finish(*message.step, {.stop = interrupt_signal() != 0});
+  work_seconds_ += trace::seconds() - message.start_seconds;
+  wait_seconds_ += message.wait_seconds;
+  if (!report) return;
   if (captured) capture_.after_backward(trainer_.parameters(), run_folder_, communicator_.rank());
+  finish_update(*report, message);
+}
 
+void TrainingRun::finish_update(const StepReport& report, const StepMessage& message) {
   const double end = trace::seconds();
-  const double step_seconds = end - message.start_seconds;
+  const double step_seconds = std::exchange(work_seconds_, 0);
+  const double wait_seconds = std::exchange(wait_seconds_, 0);
   const std::int64_t flops = ops::gemm_flops() - flops_before_;
   const double gflops = static_cast<double>(flops) / step_seconds * 1e-9;
   if (summary_.steps == 0) {
     summary_.first_loss = report.loss;
-    summary_.first_batch_seconds = message.wait_seconds;
+    summary_.first_batch_seconds = wait_seconds;
     first_step_end_ = end;
   } else {
-    summary_.wait_seconds += message.wait_seconds;
+    summary_.wait_seconds += wait_seconds;
   }
   ++summary_.steps;
   summary_.last_loss = report.loss;
@@ -131,7 +141,7 @@ void TrainingRun::finish_step(StepMessage& message) {
     summary_.last_evaluation = evaluation;
   }
   flops_before_ = ops::gemm_flops();
-  write_row(report, message, step_seconds, gflops, evaluation);
+  write_row(report, message, {step_seconds, wait_seconds, gflops}, evaluation);
   if (!evaluation.empty()) {
     progress_.say(
         fmt::format("step {}: loss {:.4g}, {}", report.step, report.loss, describe(evaluation)));
@@ -139,10 +149,9 @@ void TrainingRun::finish_step(StepMessage& message) {
   if (trainer_.done()) stop_();
 }
 
-void TrainingRun::write_row(const StepReport& report, const StepMessage& message,
-                            double step_seconds, double gflops,
+void TrainingRun::write_row(const StepReport& report, const StepMessage& message, const Pace& pace,
                             const EvaluationReport& evaluation) {
-  const double rate = static_cast<double>(global_batch_) / (step_seconds + message.wait_seconds);
+  const double rate = static_cast<double>(global_batch_) / (pace.step_seconds + pace.wait_seconds);
   const MemoryUse ingest = memory_ledger::use(MemoryKind::ingest);
   trace::counter("ingest bytes", static_cast<double>(ingest.live));
   if (metrics_ == nullptr) return;
@@ -151,10 +160,10 @@ void TrainingRun::write_row(const StepReport& report, const StepMessage& message
                  {"loss", report.loss},
                  {"lr", report.lr},
                  {"grad_norm", report.grad_norm},
-                 {"step_seconds", step_seconds},
-                 {"wait_seconds", message.wait_seconds},
+                 {"step_seconds", pace.step_seconds},
+                 {"wait_seconds", pace.wait_seconds},
                  {"samples_per_second", rate},
-                 {"gflops", gflops},
+                 {"gflops", pace.gflops},
                  {"ingest_bytes", static_cast<double>(ingest.live)},
                  {"peak_rss_bytes", static_cast<double>(peak_resident_bytes())}};
   const auto sent = sent_by_phase();

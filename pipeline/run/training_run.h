@@ -42,9 +42,15 @@ class TrainingRun {
   TrainingSummary summary() const;
 
  private:
+  /// Of one update: the model's work on its micro-batches, and its waits for them.
+  struct Pace {
+    double step_seconds = 0, wait_seconds = 0, gflops = 0;
+  };
+
   void finish_step(StepMessage& message);
-  void write_row(const StepReport& report, const StepMessage& message, double step_seconds,
-                 double gflops, const EvaluationReport& evaluation);
+  void finish_update(const StepReport& report, const StepMessage& message);
+  void write_row(const StepReport& report, const StepMessage& message, const Pace& pace,
+                 const EvaluationReport& evaluation);
   std::array<std::int64_t, ops::kPhases> sent_by_phase() const;
 
   const Plan& plan_;
@@ -57,6 +63,7 @@ class TrainingRun {
   std::function<void()> stop_;
   std::int64_t global_batch_;
   TrainingSummary summary_;
+  double work_seconds_ = 0, wait_seconds_ = 0;  // of the update under way
   std::vector<double> step_seconds_;
   std::int64_t flops_before_ = 0, flops_total_ = 0;
   std::array<std::int64_t, ops::kPhases> sent_before_{};  // bytes by phase

@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "model/parallel/sharding.h"
 #include "pipeline/graph/parameter.h"
 #include "pipeline/stage/flow.h"
 #include "pipeline/stage/stream_info.h"
@@ -151,7 +152,8 @@ struct TrainingPlan {
   double lr = 0, start_lr = 0, min_lr = 0;
   std::int64_t warmup_steps = 0;
   double beta1 = 0, beta2 = 0, eps = 0, weight_decay = 0;
-  double clip_norm = 0;               ///< 0: no clipping
+  double clip_norm = 0;  ///< 0: no clipping
+  model::ShardingOptions sharding;
   std::int64_t evaluate_every = 0;    ///< 0: never
   std::int64_t evaluate_samples = 0;  ///< over all data ranks
 };
@@ -160,6 +162,8 @@ struct TrainingPlan {
 class TrainStage : public Stage {
  public:
   using Stage::Stage;
+  /// Batches of a rank that make one update. Called before any prepare.
+  virtual std::int64_t micro_batches() const { return 1; }
   virtual TrainingPlan prepare(const StreamInfo& input) = 0;
 };
 

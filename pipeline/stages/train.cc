@@ -38,6 +38,20 @@ StageDeclaration declaration() {
                     "Largest norm of the gradient; larger ones are scaled down. 0: off.")
           .at_least(0)
           .or_else(1.0),
+      param::choice("sharding", {"none", "grad_op", "full", "hybrid"},
+                    "What the ranks of the mesh's shard axis share: nothing (all gradients are "
+                    "summed), gradients and optimizer state (ZeRO-2), or parameters too (ZeRO-3). "
+                    "hybrid is full on a mesh with a data axis, over which shards are replicated.")
+          .or_else("full"),
+      param::choice("prefetch", {"none", "backward_pre", "backward_post"},
+                    "When the parameters of the next block are gathered: when they are needed, or "
+                    "ahead, before or after the backward pass of the present one.")
+          .or_else("backward_pre"),
+      param::integer("accumulate",
+                     "Micro-batches that a rank's share of a batch is worked on in; their "
+                     "gradients are added up and reduced once.")
+          .at_least(1)
+          .or_else(1),
       param::integer("evaluate_every",
                      "Steps between evaluations on held-out samples, which also come before the "
                      "first and after the last step. 0: never.")
@@ -71,6 +85,7 @@ class Train : public TrainStage {
     plan_.clip_norm = p.number("clip_norm");
     plan_.evaluate_every = p.integer("evaluate_every");
     plan_.evaluate_samples = p.integer("evaluate_samples");
+    read_sharding(p);
     if (plan_.warmup_steps > plan_.steps) {
       throw ConfigError(
           fmt::format("warmup_steps {} is more than steps {}", plan_.warmup_steps, plan_.steps));
@@ -83,6 +98,8 @@ class Train : public TrainStage {
     }
   }
 
+  std::int64_t micro_batches() const override { return plan_.sharding.accumulate; }
+
   TrainingPlan prepare(const StreamInfo& input) override {
     if (!input.model->has_loss()) {
       throw ConfigError("the model has no loss; end it with a head such as 'model.mae_head'");
@@ -91,6 +108,19 @@ class Train : public TrainStage {
   }
 
  private:
+  void read_sharding(const ParameterValues& p) {
+    using Strategy = model::ShardingStrategy;
+    const std::string& strategy = p.string("sharding");
+    plan_.sharding.strategy = strategy == "none"      ? Strategy::none
+                              : strategy == "grad_op" ? Strategy::grad_op
+                                                      : Strategy::full;
+    const std::string& prefetch = p.string("prefetch");
+    plan_.sharding.prefetch = prefetch == "none"            ? model::Prefetch::none
+                              : prefetch == "backward_post" ? model::Prefetch::backward_post
+                                                            : model::Prefetch::backward_pre;
+    plan_.sharding.accumulate = p.integer("accumulate");
+  }
+
   TrainingPlan plan_;
 };
 

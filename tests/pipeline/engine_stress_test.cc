@@ -102,8 +102,8 @@ TEST(EngineStress, TheLeastBudgetIsEnough) {
     for (int rank = 0; rank < c.ranks; ++rank) {
       PlanOptions options;
       options.seed = 9;
-      options.data_ranks = c.ranks;
-      options.data_rank = rank;
+      options.mesh.data = c.ranks;
+      options.place.data = rank;
       const IngestLimits least = Plan(load_graph(path, {}, registry), registry, options).ingest();
       const GraphDefinition graph = load_graph(path,
                                                {fmt::format("ingest.items={}", least.least_items),
@@ -156,8 +156,8 @@ nodes:
     std::int64_t samples = 0;
     for (int rank = 0; rank < ranks; ++rank) {
       PlanOptions options;
-      options.data_ranks = ranks;
-      options.data_rank = rank;
+      options.mesh.data = ranks;
+      options.place.data = rank;
       const GraphDefinition graph = load_graph(path, {}, registry);
       Plan plan(graph, registry, options);
       Threads threads(1, 2);

@@ -90,8 +90,8 @@ class EngineTest : public testing::Test {
     const GraphDefinition graph = load_graph(path, {}, registry);
     PlanOptions options;
     options.seed = graph.seed();
-    options.data_ranks = data_ranks_;
-    options.data_rank = data_rank_;
+    options.mesh.data = data_ranks_;
+    options.place.data = data_rank_;
     Plan plan(graph, registry, options);
     Threads threads(compute_threads, io_threads);
     Ingest ingest(plan, threads);

@@ -77,10 +77,8 @@ class SliceRun {
     graph_.emplace(load_graph(path_, {}, registry_));
     PlanOptions options;
     options.seed = graph_->seed();
-    options.data_ranks = data_ranks;
-    options.data_rank = data_rank;
-    options.tensor_ranks = tensor_ranks;
-    options.tensor_rank = tensor_rank;
+    options.mesh = {.data = data_ranks, .tensor = tensor_ranks};
+    options.place = {.data = data_rank, .tensor = tensor_rank};
     return std::make_unique<Plan>(*graph_, registry_, options);
   }
 

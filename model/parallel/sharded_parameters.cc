@@ -1,0 +1,305 @@
+#include "model/parallel/sharded_parameters.h"
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <utility>
+
+#include "model/parallel/gradients.h"
+#include "ops/kernels/activation.h"
+
+namespace trib::model {
+namespace {
+
+using ops::MeshAxis;
+
+std::span<float> floats(float* data, std::int64_t count) {
+  return {data, static_cast<std::size_t>(count)};
+}
+
+Tensor zeros(std::int64_t count, MemoryKind kind) {
+  return count == 0 ? Tensor() : Tensor::zeros({count}, DType::f32, kind);
+}
+
+}  // namespace
+
+ShardedParameters::ShardedParameters(const ParameterTable& table, const TensorGroup& group,
+                                     ShardingPlan plan, ops::Communicator& communicator)
+    : table_(table),
+      group_(group),
+      plan_(std::move(plan)),
+      communicator_(communicator),
+      parameters_(table, *this),
+      values_(zeros(plan_.values(), MemoryKind::parameters)),
+      gradients_(zeros(plan_.gradients(), MemoryKind::gradients)),
+      unreduced_(zeros(plan_.unreduced_gradients(), MemoryKind::gradients)),
+      gathers_(table.units().size()),
+      is_fresh_(table.units().size()) {
+  for (std::size_t parity = 0; parity < plan_.slots.size(); ++parity) {
+    const std::int64_t size = plan_.slots[parity];
+    if (plan_.shards_values()) gathered_[parity].buffer = zeros(size, MemoryKind::communication);
+    if (plan_.has_gradient_slots()) {
+      computed_[parity].buffer = zeros(size, MemoryKind::communication);
+    }
+  }
+  for (int unit = 0; unit < plan_.layout.units(); ++unit) {
+    const std::int64_t begin = plan_.layout.unit_begin(unit);
+    if (!plan_.shards_values()) parameters_.place_values(unit, values_.data<float>() + begin);
+    if (!plan_.has_gradient_slots()) {
+      parameters_.place_gradients(unit, unreduced_gradients(unit));
+    }
+  }
+}
+
+float* ShardedParameters::own_values(int unit) {
+  const ShardLayout& layout = plan_.layout;
+  const std::int64_t at = plan_.shards_values()
+                              ? layout.shard_begin(unit)
+                              : layout.unit_begin(unit) + layout.rank() * layout.shard_size(unit);
+  return values_.data<float>() + at;
+}
+
+float* ShardedParameters::own_gradients(int unit) {
+  return gradients_.data<float>() + plan_.layout.shard_begin(unit);
+}
+
+// Where the backward pass adds up the gradients of a unit.
+float* ShardedParameters::unreduced_gradients(int unit) {
+  if (plan_.has_gradient_slots()) return slot_of(computed_, unit).buffer.data<float>();
+  Tensor& all = plan_.shards_gradients() ? unreduced_ : gradients_;
+  return all.data<float>() + plan_.layout.unit_begin(unit);
+}
+
+void ShardedParameters::initialize(std::uint64_t seed) {
+  for (int unit = 0; unit < plan_.layout.units(); ++unit) {
+    if (!plan_.shards_values()) {
+      parameters_.initialize_unit(unit, seed);
+      continue;
+    }
+    // Draw the whole unit, keep the own shard.
+    Tensor& buffer = slot_of(gathered_, unit).buffer;
+    const std::int64_t shard = plan_.layout.shard_size(unit);
+    std::fill_n(buffer.data<float>(), plan_.layout.unit_size(unit), 0.0F);
+    parameters_.place_values(unit, buffer.data<float>());
+    parameters_.initialize_unit(unit, seed);
+    parameters_.place_values(unit, nullptr);
+    std::copy_n(buffer.data<float>() + plan_.layout.rank() * shard, shard, own_values(unit));
+  }
+}
+
+// --- gathering --------------------------------------------------------------------------------
+
+// Have the values of a unit on their way.
+void ShardedParameters::gather(int unit) {
+  const ShardLayout& layout = plan_.layout;
+  const auto number = static_cast<std::size_t>(unit);
+  const auto mine = std::as_bytes(std::span(floats(own_values(unit), layout.shard_size(unit))));
+  if (plan_.shards_values()) {
+    Slot& slot = slot_of(gathered_, unit);
+    if (slot.unit == unit) return;
+    slot.pending.wait();
+    slot.unit = unit;
+    slot.pending = communicator_.all_gather(
+        MeshAxis::shard, mine,
+        std::as_writable_bytes(floats(slot.buffer.data<float>(), layout.unit_size(unit))));
+  } else if (plan_.shards_gradients() && !is_fresh_[number]) {
+    is_fresh_[number] = true;
+    float* const all = values_.data<float>() + layout.unit_begin(unit);
+    gathers_[number] = communicator_.all_gather(
+        MeshAxis::shard, mine, std::as_writable_bytes(floats(all, layout.unit_size(unit))));
+  }
+}
+
+void ShardedParameters::complete_gather(int unit) {
+  if (plan_.shards_values()) {
+    Slot& slot = slot_of(gathered_, unit);
+    slot.pending.wait();
+    parameters_.place_values(unit, slot.buffer.data<float>());
+  } else {
+    gathers_[static_cast<std::size_t>(unit)].wait();
+  }
+}
+
+void ShardedParameters::enter(int unit, int next, Pass pass) {
+  if (unit == unit_ && pass == pass_) return;
+  if (unit != unit_) {
+    const bool is_post = plan_.prefetch == Prefetch::backward_post && pass_ == Pass::backward;
+    const bool has_slot = unit_ < 0 || unit % 2 != unit_ % 2;
+    if (is_post && has_slot) gather(unit);
+    leave();
+    gather(unit);
+    complete_gather(unit);
+  }
+  if (pass == Pass::backward) place_gradients(unit);
+  unit_ = unit;
+  pass_ = pass;
+  const bool prefetches = pass == Pass::forward ? plan_.prefetch != Prefetch::none
+                                                : plan_.prefetch == Prefetch::backward_pre;
+  // After a segment that was computed again the next unit may be due in the slot in use.
+  if (prefetches && next >= 0 && next % 2 != unit % 2) gather(next);
+}
+
+// The model is done with the unit it worked on.
+void ShardedParameters::leave() {
+  const int unit = std::exchange(unit_, -1);
+  if (unit < 0) return;
+  if (pass_ == Pass::backward && is_reducing_) reduce(unit);
+  if (!plan_.shards_values()) return;
+  slot_of(gathered_, unit).unit = -1;
+  parameters_.place_values(unit, nullptr);
+}
+
+// --- reducing ---------------------------------------------------------------------------------
+
+void ShardedParameters::place_gradients(int unit) {
+  if (!plan_.has_gradient_slots()) return;
+  Slot& slot = slot_of(computed_, unit);
+  if (scattered_ >= 0 && scattered_ == slot.unit) settle_scattered();
+  slot.unit = unit;
+  std::fill_n(slot.buffer.data<float>(), plan_.layout.unit_size(unit), 0.0F);
+  parameters_.place_gradients(unit, slot.buffer.data<float>());
+}
+
+void ShardedParameters::reduce(int unit) {
+  reduce_partial_gradients(parameters_, unit, group_);
+  const std::int64_t size = plan_.layout.unit_size(unit);
+  if (!plan_.shards_gradients()) {
+    reductions_.push_back(
+        communicator_.all_reduce_sum(MeshAxis::samples, floats(unreduced_gradients(unit), size)));
+    return;
+  }
+  settle_scattered();
+  scattered_ = unit;
+  scatter_ =
+      communicator_.reduce_scatter_sum(MeshAxis::shard, floats(unreduced_gradients(unit), size),
+                                       floats(own_gradients(unit), plan_.layout.shard_size(unit)));
+}
+
+// The shard of the last unit left is complete: add up its replicas.
+void ShardedParameters::settle_scattered() {
+  const int unit = std::exchange(scattered_, -1);
+  if (unit < 0) return;
+  scatter_.wait();
+  reductions_.push_back(communicator_.all_reduce_sum(
+      MeshAxis::data, floats(own_gradients(unit), plan_.layout.shard_size(unit))));
+}
+
+void ShardedParameters::begin_step() {
+  if (plan_.has_gradient_slots()) return;  // cleared when they are placed
+  Tensor& sums = plan_.shards_gradients() ? unreduced_ : gradients_;
+  std::fill_n(sums.data<float>(), sums.numel(), 0.0F);
+}
+
+void ShardedParameters::begin_backward(bool is_last) {
+  is_reducing_ = is_last;
+  enter(table_.last_unit(), table_.last_unit() - 1, Pass::backward);
+}
+
+void ShardedParameters::finish_backward() {
+  leave();
+  is_reducing_ = false;
+  settle_scattered();
+  for (const ops::Pending& pending : reductions_) pending.wait();
+  reductions_.clear();
+}
+
+void ShardedParameters::end_forward() {
+  leave();
+}
+
+void ShardedParameters::values_changed() {
+  for (Slot& slot : gathered_) {
+    slot.pending.wait();
+    slot.unit = -1;
+  }
+  std::fill(is_fresh_.begin(), is_fresh_.end(), false);
+}
+
+// --- the whole --------------------------------------------------------------------------------
+
+std::vector<UnitShard> ShardedParameters::shards() {
+  std::vector<UnitShard> shards;
+  for (int unit = 0; unit < plan_.layout.units(); ++unit) {
+    shards.push_back({own_values(unit), own_gradients(unit)});
+  }
+  return shards;
+}
+
+double ShardedParameters::gradient_norm() const {
+  // Of ranks that hold the same, the first one counts.
+  const bool is_first_replica =
+      plan_.place.data == 0 && (plan_.shards_gradients() || plan_.place.shard == 0);
+  double squares = 0;
+  for (const ShardPiece& piece : plan_.layout.pieces()) {
+    const bool is_first = table_.spec(piece.id).split.active() || group_.rank() == 0;
+    if (!is_first_replica || !is_first) continue;
+    squares += ops::sum_of_squares(gradients_.data<float>() + piece.at, piece.elements.size());
+  }
+  communicator_.all_reduce_sum(MeshAxis::world, std::span<double>(&squares, 1)).wait();
+  return std::sqrt(squares);
+}
+
+std::vector<StatePiece> ShardedParameters::held_state(AdamW& optimizer) {
+  std::vector<StatePiece> pieces;
+  for (const ShardPiece& piece : plan_.layout.pieces()) {
+    const int unit = table_.spec(piece.id).unit;
+    pieces.push_back({.id = piece.id,
+                      .elements = piece.elements,
+                      .value = own_values(unit) + piece.at - plan_.layout.shard_begin(unit),
+                      .exp_avg = optimizer.exp_avg().data<float>() + piece.at,
+                      .exp_avg_sq = optimizer.exp_avg_sq().data<float>() + piece.at});
+  }
+  return pieces;
+}
+
+std::vector<StatePiece> ShardedParameters::written_state(AdamW& optimizer) {
+  std::vector<StatePiece> pieces;
+  for (StatePiece piece : held_state(optimizer)) {
+    // Ranks that hold the same share the writing.
+    std::int64_t replicas = plan_.mesh.data, number = plan_.place.data;
+    if (!plan_.shards_gradients()) {
+      number = number * plan_.mesh.shard + plan_.place.shard;
+      replicas *= plan_.mesh.shard;
+    }
+    if (!table_.spec(piece.id).split.active()) {
+      number = number * group_.size() + group_.rank();
+      replicas *= group_.size();
+    }
+    const Range part = balanced_part(piece.elements.size(), number, replicas);
+    if (part.size() == 0) continue;
+    piece.elements = {piece.elements.begin + part.begin, piece.elements.begin + part.end};
+    piece.value += part.begin;
+    piece.exp_avg += part.begin;
+    piece.exp_avg_sq += part.begin;
+    pieces.push_back(piece);
+  }
+  return pieces;
+}
+
+Tensor ShardedParameters::whole_values() {
+  return gather_all([this](int unit) { return own_values(unit); });
+}
+
+Tensor ShardedParameters::whole_gradients() {
+  return gather_all([this](int unit) { return own_gradients(unit); });
+}
+
+Tensor ShardedParameters::gather_all(const std::function<const float*(int)>& own) {
+  const ShardLayout& layout = plan_.layout;
+  Tensor all = Tensor::zeros({layout.whole_size()});
+  for (int unit = 0; unit < layout.units(); ++unit) {
+    const auto shard = static_cast<std::size_t>(layout.shard_size(unit));
+    float* const to = all.data<float>() + layout.unit_begin(unit);
+    if (!plan_.shards_gradients()) {
+      std::copy_n(own(unit), shard, to);
+      continue;
+    }
+    communicator_
+        .all_gather(MeshAxis::shard, std::as_bytes(std::span(own(unit), shard)),
+                    std::as_writable_bytes(floats(to, layout.unit_size(unit))))
+        .wait();
+  }
+  return all;
+}
+
+}  // namespace trib::model

@@ -1,0 +1,73 @@
+// Strategies by which ranks with different samples share parameters, gradients and optimizer state.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "model/parallel/shard_layout.h"
+#include "ops/comm/mesh.h"
+
+namespace trib::model {
+
+/// What is sharded over the ranks of the shard axis (ZeRO, Rajbhandari et al., 2020; FSDP). Over
+/// the data axis everything is replicated: with both axes, `full` is FSDP's HYBRID_SHARD.
+enum class ShardingStrategy : std::uint8_t {
+  none,     ///< nothing: the shard axis is more of the data axis (DDP)
+  grad_op,  ///< gradients and optimizer state (ZeRO-2, SHARD_GRAD_OP)
+  full,     ///< parameters too (ZeRO-3, FULL_SHARD)
+};
+
+/// When the values of the next unit are asked for.
+enum class Prefetch : std::uint8_t {
+  none,           ///< when the model turns to it
+  backward_pre,   ///< before the backward pass of the present unit (of the forward pass: too)
+  backward_post,  ///< after it, before the gradients of the present unit are reduced
+};
+
+struct ShardingOptions {
+  ShardingStrategy strategy = ShardingStrategy::full;
+  Prefetch prefetch = Prefetch::backward_pre;
+  /// Backward passes whose gradients are added up before they are reduced, once.
+  std::int64_t accumulate = 1;
+};
+
+/// Sizes of what a rank holds, in elements, as functions of the table and the mesh.
+///
+/// With P the elements of all units (padded to multiples of the s ranks of the shard axis), and G
+/// those of the largest unit of even number plus the largest of odd number:
+///
+/// | strategy | parameters | gradients | optimizer | communication            |
+/// |----------|------------|-----------|-----------|--------------------------|
+/// | none     | P          | P         | 2 P       | 0                        |
+/// | grad_op  | P          | P/s       | 2 P/s     | G (gradients)            |
+/// | full     | P/s        | P/s       | 2 P/s     | G (values) + G (gradients) |
+///
+/// Accumulation needs gradients that are not yet reduced to stay: sharded gradients then take
+/// P + P/s, and communication no G for them. With s = 1 every strategy is `none`.
+struct ShardingPlan {
+  ShardingPlan(const ParameterTable& table, const ShardingOptions& options,
+               const ops::MeshShape& mesh, const ops::MeshCoordinates& place);
+
+  bool shards_gradients() const { return strategy != ShardingStrategy::none; }
+  bool shards_values() const { return strategy == ShardingStrategy::full; }
+  /// Whether gradients of a unit stand in a slot until they are reduced.
+  bool has_gradient_slots() const { return shards_gradients() && accumulate == 1; }
+
+  /// Elements of the buffers.
+  std::int64_t values() const;
+  std::int64_t gradients() const;            ///< reduced or not
+  std::int64_t unreduced_gradients() const;  ///< beyond gradients(): kept over micro-batches
+  std::int64_t moments() const { return layout.own_size(); }  ///< of each of AdamW's two
+  /// A slot takes the units of one parity: neighbours have different ones.
+  std::array<std::int64_t, 2> slots{};
+  std::int64_t slot_elements() const;  ///< of all slots in use
+
+  ShardingStrategy strategy;
+  Prefetch prefetch;
+  std::int64_t accumulate;
+  ops::MeshShape mesh;
+  ops::MeshCoordinates place;
+  ShardLayout layout;
+};
+
+}  // namespace trib::model
