@@ -1,7 +1,6 @@
 #include "model/forecast_head.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <optional>
 
@@ -19,7 +18,7 @@ namespace trib::model {
 
 struct ForecastHead::State final : LayerState {
   const float* target_bvhw = nullptr;         // null without targets
-  double loss_share = 1;                      // own finite target pixels over those of all ranks
+  std::vector<double> loss_share_b;           // own finite target pixels over those of all ranks
   std::vector<const float*> inputs_ri;        // of each Linear
   std::vector<const float*> preactivated_ro;  // of each GELU
 };
@@ -109,16 +108,32 @@ void ForecastHead::forward(Step& step) const {
   if (!channels_.empty()) add_input(step, prediction_bvhw);
 
   if (state.target_bvhw == nullptr) return;
-  const std::int64_t images = batch * variables();
-  step.loss = ops::weighted_mse_forward(prediction_bvhw, state.target_bvhw, row_weights_.data(),
-                                        images, plan_.input.height, plan_.input.width);
-  if (plan_.is_distributed()) {
-    const double own_count = ops::count_valid(state.target_bvhw, images * image_pixels());
-    std::array<double, 2> sums{step.loss * own_count, own_count};
-    plan_.group.all_reduce(sums);
-    const auto [errors, count] = sums;
-    state.loss_share = count > 0 ? own_count / count : 0;
-    step.loss = count > 0 ? errors / count : 0;
+  compute_loss(step, state);
+}
+
+// Each sample has a mean of its own, so that the loss does not depend on which samples share a
+// batch.
+void ForecastHead::compute_loss(Step& step, State& state) const {
+  const auto batch = static_cast<std::size_t>(step.batch());
+  const std::int64_t pixels = variables() * image_pixels();  // of a sample
+  std::vector<double> sums(2 * batch);                       // of errors, of finite pixels
+  for (std::size_t b = 0; b < batch; ++b) {
+    const std::int64_t first = static_cast<std::int64_t>(b) * pixels;
+    sums[batch + b] = ops::count_valid(state.target_bvhw + first, pixels);
+    sums[b] = sums[batch + b] *
+              ops::weighted_mse_forward(step.prediction_bvhw.data<float>() + first,
+                                        state.target_bvhw + first, row_weights_.data(), variables(),
+                                        plan_.input.height, plan_.input.width);
+  }
+  const std::vector<double> own = sums;
+  if (plan_.is_distributed()) plan_.group.all_reduce(sums);
+  state.loss_share_b.assign(batch, 0);
+  step.loss = 0;
+  for (std::size_t b = 0; b < batch; ++b) {
+    const double count = sums[batch + b];
+    if (count == 0) continue;
+    state.loss_share_b[b] = own[batch + b] / count;
+    step.loss += sums[b] / count / static_cast<double>(batch);
   }
   step.loss_terms = {{"forecast", step.loss}};
 }
@@ -166,13 +181,17 @@ void ForecastHead::backward(Step& step, Parameters& parameters) const {
   float* d_rd[2] = {step.d_x_bnd.data<float>(), step.arena.floats(rows * plan_.dim)};
   {
     const StepArena::Scope loss(step.arena);
-    const std::int64_t images = batch * variables();
-    float* d_prediction_bvhw = step.arena.floats(images * image_pixels());
+    const std::int64_t pixels = variables() * image_pixels();  // of a sample
+    float* d_prediction_bvhw = step.arena.floats(batch * pixels);
     float* d_patches_rp = step.arena.floats(rows * last_->out());
-    ops::weighted_mse_backward(d_prediction_bvhw, step.prediction_bvhw.data<float>(),
-                               state.target_bvhw, row_weights_.data(), images, plan_.input.height,
-                               plan_.input.width,
-                               static_cast<float>(step.loss_scale * state.loss_share));
+    for (std::int64_t b = 0; b < batch; ++b) {
+      const double share = state.loss_share_b[static_cast<std::size_t>(b)];
+      ops::weighted_mse_backward(
+          d_prediction_bvhw + b * pixels, step.prediction_bvhw.data<float>() + b * pixels,
+          state.target_bvhw + b * pixels, row_weights_.data(), variables(), plan_.input.height,
+          plan_.input.width,
+          static_cast<float>(step.loss_scale * share / static_cast<double>(batch)));
+    }
     ops::patchify(d_patches_rp, d_prediction_bvhw, batch, variables(), plan_.input.height,
                   plan_.input.width, plan_.patch);
     last_->backward(parameters, d_rd[hidden_depth() % 2], d_patches_rp, state.inputs_ri.back(),

@@ -35,6 +35,7 @@ class ForecastHead : public Layer {
   std::int64_t hidden_depth() const { return std::ssize(hidden_); }
   void add_input(const Step& step, float* prediction_bvhw) const;
   const float* predicted_targets(const Step& step) const;
+  void compute_loss(Step& step, State& state) const;
 
   const ModelPlan& plan_;
   // By own variable: its place among own targets, and among own channels if it is added to them.

@@ -1,7 +1,6 @@
 #include "model/mae_head.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "model/arena_count.h"
@@ -15,9 +14,9 @@ namespace trib::model {
 
 struct MaeHead::State final : LayerState {
   float* target_rp;
-  float* mask_r;           // 1 where masked
-  float* y_re;             // decoder input
-  double loss_factor = 0;  // own masked pixels over the finite ones of all ranks; 0 without any
+  float* mask_r;                      // 1 where masked
+  float* y_re;                        // decoder input
+  std::vector<double> loss_factor_b;  // own masked pixels over the finite ones of all ranks
   Transformer::Saved transformer;
 };
 
@@ -102,20 +101,32 @@ void MaeHead::compute_loss(Step& step, State& state) const {
       finite[static_cast<std::size_t>(r)] = count;
     }
   });
-  std::int64_t masked_pixels = 0, finite_pixels = 0;
-  for (std::int64_t r = 0; r < rows; ++r) {
-    if (state.mask_r[r] == 0) continue;
-    masked_pixels += pixels;
-    finite_pixels += finite[static_cast<std::size_t>(r)];
+  // Each sample has a mean of its own, so that the loss does not depend on which samples share a
+  // batch.
+  const std::int64_t tokens = plan_.tokens();
+  const double masked_pixels = static_cast<double>((tokens - plan_.num_visible) * pixels);
+  const auto batch = static_cast<std::size_t>(step.batch());
+  std::vector<double> sums(2 * batch);  // of errors, of finite pixels
+  for (std::size_t b = 0; b < batch; ++b) {
+    const std::int64_t first = static_cast<std::int64_t>(b) * tokens;
+    sums[b] = masked_pixels * ops::masked_mse_forward(prediction_rp + first * pixels,
+                                                      state.target_rp + first * pixels,
+                                                      state.mask_r + first, tokens, pixels);
+    for (std::int64_t r = first; r < first + tokens; ++r) {
+      if (state.mask_r[r] != 0) {
+        sums[batch + b] += static_cast<double>(finite[static_cast<std::size_t>(r)]);
+      }
+    }
   }
-  const double own_mse =
-      ops::masked_mse_forward(prediction_rp, state.target_rp, state.mask_r, rows, pixels);
-  std::array<double, 2> sums{own_mse * static_cast<double>(masked_pixels),
-                             static_cast<double>(finite_pixels)};
   add_up_channels(sums);
-  const auto [errors, all_finite] = sums;
-  state.loss_factor = all_finite == 0 ? 0 : static_cast<double>(masked_pixels) / all_finite;
-  step.loss = all_finite == 0 ? 0 : errors / all_finite;
+  state.loss_factor_b.assign(batch, 0);
+  step.loss = 0;
+  for (std::size_t b = 0; b < batch; ++b) {
+    const double all_finite = sums[batch + b];
+    if (all_finite == 0) continue;
+    state.loss_factor_b[b] = masked_pixels / all_finite;
+    step.loss += sums[b] / all_finite / static_cast<double>(batch);
+  }
   step.loss_terms = {{"reconstruction", step.loss}};
 }
 
@@ -145,9 +156,15 @@ void MaeHead::backward(Step& step, Parameters& parameters) const {
   {
     const StepArena::Scope loss(step.arena);
     float* d_prediction_rp = step.arena.floats(rows * patch_values());
-    ops::masked_mse_backward(d_prediction_rp, step.prediction.data<float>(), state.target_rp,
-                             state.mask_r, rows, patch_values(),
-                             static_cast<float>(step.loss_scale * state.loss_factor));
+    const std::int64_t tokens = plan_.tokens(), pixels = patch_values();
+    for (std::int64_t b = 0; b < batch; ++b) {
+      const std::int64_t first = b * tokens;
+      const double factor = state.loss_factor_b[static_cast<std::size_t>(b)];
+      ops::masked_mse_backward(
+          d_prediction_rp + first * pixels, step.prediction.data<float>() + first * pixels,
+          state.target_rp + first * pixels, state.mask_r + first, tokens, pixels,
+          static_cast<float>(step.loss_scale * factor / static_cast<double>(batch)));
+    }
     pred_.backward(parameters, dy_re, d_prediction_rp, state.transformer.out_rd, rows);
   }
   if (plan_.is_distributed()) plan_.group.all_reduce(dy_re, rows * options_.dim);
