@@ -28,7 +28,7 @@ StepHandler ForwardOnly::handler(std::function<bool()> wants_stop, std::function
 std::unique_ptr<model::Step> ForwardOnly::begin(const Batch& batch) {
   if (agreement_) {
     communicator_->enter(ops::Phase::forward);
-    agreement_->begin(batch);
+    agreement_->add(batch);
   }
   arena_.reset();
   model::StepInput input{batch.x_bchw, batch.target_bvhw, batch.lead_hours, {}};

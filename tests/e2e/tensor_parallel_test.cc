@@ -331,9 +331,6 @@ TEST_F(TensorAxis, RefusesWhatCannotBeDivided) {
       {tensor(2) + kDchag + set("channels.tree=3"),
        "g.yaml:7:3: node 'channels': aggregation: tree 3 makes 3 groups of the 1 channels of a "
        "partition"},
-      {set("mesh.shard=2"),
-       "--set mesh.shard=2: mesh.shard is 2; the data and tensor axes alone can be split in this "
-       "version, so it must be 1"},
   };
   for (const Case& one : cases) {
     SCOPED_TRACE(one.message);
