@@ -43,8 +43,8 @@ int main_of(int argc, char** argv) {
   app.set_version_flag("--version", program_version());
   app.require_subcommand(1);
   app.footer(
-      "Exit codes: 0 done, 2 configuration, 3 data, 4 runtime, 5 another rank failed, 130 and "
-      "143 interrupted.");
+      "Exit codes: 0 done, 2 configuration, 3 data, 4 runtime, 5 another rank failed, 130, "
+      "138 and 143 interrupted.");
 
   const auto add_graph = [](CLI::App* command, std::string& graph, std::vector<std::string>& sets) {
     command->add_option("GRAPH", graph, "Graph definition (YAML)")->required();

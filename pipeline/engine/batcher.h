@@ -12,10 +12,11 @@
 namespace trib::pipeline {
 
 /// Takes packets in any order and makes batches of this rank's samples by position. Positions that
-/// were skipped are closed up. Not thread-safe.
+/// were skipped are closed up. Its batches may be parts of the rank's share of a global batch, for
+/// steps that take several. Not thread-safe.
 class Batcher {
  public:
-  /// `order` tells which positions are this rank's.
+  /// `order` tells which positions are this rank's, and begins with what is not used up.
   Batcher(std::int64_t batch_size, const Sampler& order);
 
   /// Add a packet; `take` allows to use up its samples. Returns the batches it completes.

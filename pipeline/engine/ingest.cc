@@ -121,6 +121,7 @@ std::vector<ReadTask> first_tasks(SamplerOptions options, std::int64_t count) {
   options.batch_size = (count + options.ranks - 1) / options.ranks * options.ranks;
   options.shuffle_window = 0;
   options.epochs = 1;
+  options.consumed = {};  // a run that goes on sees the same ones
   Sampler sampler(std::move(options));
   std::vector<ReadTask> tasks;
   while (std::optional<ReadTask> task = sampler.next()) {

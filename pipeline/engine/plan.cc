@@ -176,6 +176,7 @@ SamplerOptions Plan::sampler_options(Split split) const {
     options.shuffle_window = nodes_[static_cast<std::size_t>(batch_)].batch->shuffle_window();
   }
   options.epochs = split == Split::train && training_ ? 0 : 1;
+  if (split == Split::train) options.consumed = consumed_;
   return options;
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "model/parallel/sharding.h"
@@ -93,6 +94,9 @@ class Plan {
   std::int64_t micro_batches() const { return training_ ? training_->sharding.accumulate : 1; }
   /// How parameters and what belongs to them are shared by the ranks of a training.
   model::ShardingPlan sharding() const;
+  /// Training goes on with the samples that are not used up. Measuring the data and limits of the
+  /// ingest do not change by it.
+  void resume_samples(ConsumedSamples consumed) { consumed_ = std::move(consumed); }
   /// What the sampler of a split needs to know.
   SamplerOptions sampler_options(Split split) const;
   /// Name of the item a request is about.
@@ -121,6 +125,7 @@ class Plan {
                           std::int64_t pieces) const;
 
   PlanOptions options_;
+  ConsumedSamples consumed_;
   std::vector<PlannedNode> nodes_;
   std::vector<SourcePath> sources_;
   IngestLimits ingest_;

@@ -4,7 +4,8 @@
 // its pieces (crops) one after another; inside windows of `shuffle_window` samples the order is
 // permuted again. Position g of the stream belongs to global batch g / B; the B samples of a batch
 // are dealt to the ranks in contiguous shares. Neither threads nor the number of ranks change which
-// sample stands at which position.
+// sample stands at which position, so a run can go on where another stopped, on any number of
+// ranks.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,26 @@
 
 namespace trib::pipeline {
 
+/// The samples that a training has used up: of each rank that shared the stream all its positions
+/// below one of its own. Ranks that skipped different numbers of broken samples stand at different
+/// places, so what is used up need not be a beginning of the stream.
+struct ConsumedSamples {
+  std::int64_t batch_size = 0;                ///< B, over all ranks
+  int ranks = 0;                              ///< 0: nothing is used up
+  std::vector<std::uint64_t> next_positions;  ///< [rank]: its positions below are used up
+  /// What the runs before on other numbers of ranks used up beyond that; they have none themselves.
+  std::vector<ConsumedSamples> earlier = {};
+
+  bool contains(std::uint64_t position) const;
+  /// The smallest position from `position` on that is not used up.
+  std::uint64_t next_open(std::uint64_t position) const;
+  /// What is used up after a run that began with this and shared batches of `batch` samples. The
+  /// place [rank] of a rank is one more than the position of the last sample it used.
+  ConsumedSamples continued(std::int64_t batch, std::vector<std::uint64_t> places) const;
+  /// Throws DataError if the numbers do not belong together.
+  void check() const;
+};
+
 struct SamplerOptions {
   std::uint64_t seed = 0;
   std::vector<std::vector<std::int32_t>> pieces;  ///< [source][item]: samples made of the item
@@ -24,7 +45,8 @@ struct SamplerOptions {
   std::int64_t shuffle_window = 0;                ///< 0: pieces of an item stay together
   int ranks = 1;
   int rank = 0;
-  std::int64_t epochs = 0;  ///< 0: endless
+  std::int64_t epochs = 0;   ///< 0: endless
+  ConsumedSamples consumed;  ///< not handed out again
 };
 
 /// One read: an item with the samples of this rank that are cut from it.
@@ -32,9 +54,11 @@ struct ReadTask {
   std::vector<SampleRequest> requests;  ///< same source and item, by position
 };
 
-/// Hands out reads in the order in which their first samples are needed. Not thread-safe.
+/// Hands out reads in the order in which their first samples are needed: those of all positions of
+/// this rank that are not used up. Not thread-safe.
 class Sampler {
  public:
+  /// Throws DataError if options.consumed cannot be.
   explicit Sampler(SamplerOptions options);
 
   /// The next read of this rank, none at the end of the last epoch.
@@ -45,10 +69,18 @@ class Sampler {
   std::int64_t largest_window() const;
   /// Most samples of a task.
   std::int64_t largest_task() const { return largest_task_; }
-  /// Smallest position greater than or equal to `position` that belongs to this rank.
+  /// Smallest position greater than or equal to `position` that belongs to this rank and
+  /// is not used up.
   std::uint64_t own_position(std::uint64_t position) const;
+  /// A number that tells streams apart which differ in what stands at a position: by seed, pieces
+  /// of the items, shuffling or shuffle window. The same on all ranks and on any number of them.
+  std::uint64_t fingerprint() const;
 
  private:
+  std::int64_t window() const;
+  std::int32_t pieces_of(std::size_t listed) const;
+  bool shuffles_items() const;
+  std::uint64_t share_position(std::uint64_t position) const;
   void fill_window();
   void start_epoch();
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,8 +17,13 @@ using MetricsRow = std::vector<std::pair<std::string, double>>;
 /// Appends rows and flushes after each, so that a run that dies keeps what it measured.
 class MetricsWriter {
  public:
-  /// `columns` are the CSV's columns, in order; every row may use a subset of them.
-  MetricsWriter(const std::string& directory, std::vector<std::string> columns);
+  /// `columns` are the CSV's columns, in order; every row may use a subset of them. With
+  /// `resume_step` the files go on: rows of a "step" up to it stay, later ones, and lines that a
+  /// killed run did not finish, are dropped. If metrics.csv has other columns (another mesh or
+  /// evaluation may add some), it becomes metrics.N.csv with the first free N >= 1, and a new one
+  /// begins; metrics.jsonl goes on in any case. Throws RuntimeError if a file cannot be written.
+  MetricsWriter(const std::string& directory, std::vector<std::string> columns,
+                std::optional<std::int64_t> resume_step = std::nullopt);
   ~MetricsWriter();
   void write(const MetricsRow& row);
 

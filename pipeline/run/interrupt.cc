@@ -8,21 +8,22 @@ namespace {
 volatile std::sig_atomic_t caught = 0;
 
 extern "C" void on_signal(int signal) {
-  caught = signal;
-  std::signal(signal, SIG_DFL);  // the next one ends the process
+  if (caught == 0) caught = signal;
+  // The next one of those that people send ends the process.
+  if (signal != SIGUSR1) std::signal(signal, SIG_DFL);
 }
+
+constexpr int kSignals[] = {SIGINT, SIGTERM, SIGUSR1};
 
 }  // namespace
 
 InterruptGuard::InterruptGuard() {
   caught = 0;
-  std::signal(SIGINT, on_signal);
-  std::signal(SIGTERM, on_signal);
+  for (const int signal : kSignals) std::signal(signal, on_signal);
 }
 
 InterruptGuard::~InterruptGuard() {
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
+  for (const int signal : kSignals) std::signal(signal, SIG_DFL);
 }
 
 int interrupt_signal() {

@@ -1,4 +1,6 @@
-// SIGINT and SIGTERM: end in good order at the first, at once at the second.
+// SIGINT, SIGTERM and SIGUSR1: end in good order at the first. A second SIGINT or SIGTERM of its
+// kind ends the process at once; SIGUSR1, a batch system's warning that time is running out, never
+// does.
 #pragma once
 
 namespace trib::pipeline {
@@ -12,7 +14,7 @@ class InterruptGuard {
   InterruptGuard& operator=(const InterruptGuard&) = delete;
 };
 
-/// The signal that came, 0 if none did.
+/// The first signal that came, 0 if none did.
 int interrupt_signal();
 
 }  // namespace trib::pipeline

@@ -1,4 +1,4 @@
-// SIGINT and SIGTERM end a run in good order.
+// SIGINT, SIGTERM and SIGUSR1 end a run in good order.
 
 #include "tests/e2e/trib_test.h"
 
@@ -38,6 +38,25 @@ TEST_F(Signal, InterruptEndsAfterTheStep) {
 TEST_F(Signal, TerminateEndsAfterTheStep) {
   write("g.yaml", kMaeGraph);
   EXPECT_EQ(trib(long_run_, after_five_steps(SIGTERM)).exit_code, 143);
+  expect_complete_folder();
+}
+
+// A batch system's warning; it may come again while the run ends.
+TEST_F(Signal, UserSignalEndsAfterTheStepHoweverOftenItComes) {
+  write("g.yaml", kMaeGraph);
+  ProgramOptions options = after_five_steps(SIGUSR1);
+  options.signals = 1000;
+  const ProgramResult result = trib(long_run_, options);
+  EXPECT_EQ(result.exit_code, 128 + SIGUSR1) << result.err;
+  expect_complete_folder();
+}
+
+// mpirun passes the signal on to all ranks and ends with their code.
+TEST_F(Signal, RanksEndTogetherAfterAUserSignal) {
+  write("g.yaml", kMaeGraph);
+  const ProgramResult result =
+      mpirun(2, long_run_ + Arguments{"--set", "mesh.data=2"}, after_five_steps(SIGUSR1));
+  EXPECT_EQ(result.exit_code, 128 + SIGUSR1) << result.err;
   expect_complete_folder();
 }
 

@@ -71,5 +71,28 @@ TEST(Batcher, TakesTheShareOfItsRankAndKeepsTheRest) {
   EXPECT_EQ(rest->requests.size(), 1U);
 }
 
+TEST(Batcher, BatchesMayBePartsOfTheShareOfARank) {
+  Budget budget(100, 100, 100);
+  const Sampler order(options_of(12, 2, 1));  // positions 6..11, 18..23, ...
+  Batcher batcher(2, order);
+  EXPECT_TRUE(batcher.add(packet_of(budget, {8}, true), true).empty());
+  const auto batches = batcher.add(packet_of(budget, {18, 11, 9, 7, 6, 10}), true);
+  ASSERT_EQ(batches.size(), 3U);
+  EXPECT_EQ(values_of(batches[0]->x_bchw), (std::vector<float>{6, 7}));
+  EXPECT_EQ(values_of(batches[1]->x_bchw), (std::vector<float>{9, 10}));
+  EXPECT_EQ(values_of(batches[2]->x_bchw), (std::vector<float>{11, 18}));
+}
+
+TEST(Batcher, BeginsWithWhatIsNotUsedUp) {
+  Budget budget(100, 100, 100);
+  SamplerOptions options = options_of(4, 1, 0);
+  options.consumed = {4, 2, {4, 7}};  // open are 4, 5, 7, 8, 9, ...
+  const Sampler order(options);
+  Batcher batcher(4, order);
+  const auto batches = batcher.add(packet_of(budget, {7, 8, 4, 5, 9}), true);
+  ASSERT_EQ(batches.size(), 1U);
+  EXPECT_EQ(values_of(batches[0]->x_bchw), (std::vector<float>{4, 5, 7, 8}));
+}
+
 }  // namespace
 }  // namespace trib::pipeline

@@ -12,6 +12,8 @@
 
 #include "ops/base/error.h"
 #include "pipeline/stages/builtin.h"
+#include "tests/pipeline/stage_testing.h"
+#include "tests/support/temp_dir.h"
 
 namespace trib::pipeline {
 namespace {
@@ -93,8 +95,11 @@ class EngineTest : public testing::Test {
     options.mesh.data = data_ranks_;
     options.place.data = data_rank_;
     Plan plan(graph, registry, options);
+    plan.resume_samples(consumed_);
     Threads threads(compute_threads, io_threads);
     Ingest ingest(plan, threads);
+    const trib::test::TempDir folder;
+    ingest.measure(single_rank(), folder.path());
     Engine engine(plan, threads, ingest, {});
     Result result;
     result.report = engine.run();
@@ -105,6 +110,7 @@ class EngineTest : public testing::Test {
 
   std::unique_ptr<Collected> collected_;
   int data_ranks_ = 1, data_rank_ = 0;
+  ConsumedSamples consumed_;
 };
 
 constexpr const char* kCrops = R"(nodes:
@@ -142,6 +148,26 @@ TEST_F(EngineTest, RanksTogetherSeeTheBatchesOfOneRank) {
     std::vector<float> both = halves[0][b];
     both.insert(both.end(), halves[1][b].begin(), halves[1][b].end());
     EXPECT_EQ(both, whole[b]) << "batch " << b;
+  }
+}
+
+TEST_F(EngineTest, GoesOnWithTheSamplesThatAreNotUsedUp) {
+  // The statistics are those of the first samples also then.
+  const char* graph = R"(nodes:
+  images:  {type: read.synthetic, channels: 3, size: [24, 20], items: 30}
+  crops:   {type: crop, from: images, size: [8, 8], per_image: 6}
+  scaled:  {type: normalize, from: crops, samples: 7}
+  batches: {type: batch, from: scaled, size: 12, shuffle: 48}
+  end:     {type: test.collect, from: batches, count: 12}
+)";
+  run(graph);
+  const auto whole = collected_->values;
+  consumed_ = {12, 3, {52, 56, 60}};
+  run(graph);
+  ASSERT_GE(collected_->values.size(), 7U);
+  for (std::size_t b = 0; b < 7; ++b) {
+    EXPECT_EQ(collected_->positions[b].front(), (b + 5) * 12);
+    EXPECT_EQ(collected_->values[b], whole[b + 5]);
   }
 }
 

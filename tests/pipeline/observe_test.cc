@@ -15,6 +15,7 @@
 #include "pipeline/observe/metrics.h"
 #include "pipeline/observe/progress.h"
 #include "pipeline/observe/run_folder.h"
+#include "pipeline/observe/sample_log.h"
 #include "pipeline/observe/trace.h"
 #include "tests/support/temp_dir.h"
 
@@ -40,6 +41,93 @@ TEST(Metrics, WritesTheSameRowsAsJsonAndCsv) {
 
 TEST(Metrics, FolderThatIsNotThereIsAnError) {
   EXPECT_THROW(MetricsWriter("/nonexistent/folder", {"step"}), RuntimeError);
+}
+
+TEST(Metrics, GoOnAfterAStep) {
+  const test::TempDir folder;
+  const auto row = [](int step) { return MetricsRow{{"step", step}, {"loss", step * 0.1}}; };
+  const std::vector<std::string> columns{"step", "loss"};
+  {
+    MetricsWriter writer(folder.path(), columns);
+    for (int step = 0; step <= 12; ++step) writer.write(row(step));
+  }
+  const std::string jsonl = text_of(folder.file("metrics.jsonl"));
+  const std::string csv = text_of(folder.file("metrics.csv"));
+  // As a killed run leaves them: lines begun, or not yet in both files.
+  std::ofstream(folder.file("metrics.jsonl"), std::ios::app) << "{\"step\":13,\"lo";
+  std::ofstream(folder.file("metrics.csv"), std::ios::app) << "1";
+  {
+    MetricsWriter writer(folder.path(), columns, 9);
+    for (int step = 10; step <= 12; ++step) writer.write(row(step));
+  }
+  EXPECT_EQ(text_of(folder.file("metrics.jsonl")), jsonl);
+  EXPECT_EQ(text_of(folder.file("metrics.csv")), csv);
+  // Back to the start: the row from before the first step stays.
+  { const MetricsWriter writer(folder.path(), columns, 0); }
+  EXPECT_EQ(text_of(folder.file("metrics.jsonl")), "{\"step\":0,\"loss\":0}\n");
+  EXPECT_EQ(text_of(folder.file("metrics.csv")), "step,loss\n0,0\n");
+  EXPECT_FALSE(std::filesystem::exists(folder.file("metrics.csv.tmp")));
+  // Without a step they begin anew.
+  { const MetricsWriter writer(folder.path(), columns); }
+  EXPECT_EQ(text_of(folder.file("metrics.jsonl")), "");
+  EXPECT_EQ(text_of(folder.file("metrics.csv")), "step,loss\n");
+}
+
+TEST(Metrics, OtherColumnsBeginAnotherCsv) {
+  const test::TempDir folder;
+  {
+    MetricsWriter writer(folder.path(), {"step", "loss"});
+    for (int step = 1; step <= 3; ++step) writer.write({{"step", step}, {"loss", 0.5}});
+  }
+  {
+    MetricsWriter writer(folder.path(), {"step", "loss", "eval_loss"}, 2);
+    for (int step = 3; step <= 5; ++step) writer.write({{"step", step}, {"eval_loss", 0.5}});
+  }
+  EXPECT_EQ(text_of(folder.file("metrics.1.csv")), "step,loss\n1,0.5\n2,0.5\n");
+  EXPECT_EQ(text_of(folder.file("metrics.csv")), "step,loss,eval_loss\n3,,0.5\n4,,0.5\n5,,0.5\n");
+  { const MetricsWriter writer(folder.path(), {"loss", "step"}, 1); }
+  EXPECT_EQ(text_of(folder.file("metrics.1.csv")), "step,loss\n1,0.5\n");
+  EXPECT_EQ(text_of(folder.file("metrics.2.csv")), "step,loss,eval_loss\n");
+  EXPECT_EQ(text_of(folder.file("metrics.csv")), "loss,step\n");
+  EXPECT_EQ(text_of(folder.file("metrics.jsonl")), "{\"step\":1,\"loss\":0.5}\n");
+}
+
+TEST(Metrics, GoOnInAnEmptyFolderAndAfterAHeaderThatWasCut) {
+  const test::TempDir folder;
+  { const MetricsWriter writer(folder.path(), {"step", "loss"}, 7); }
+  EXPECT_EQ(text_of(folder.file("metrics.csv")), "step,loss\n");
+  std::ofstream(folder.file("metrics.csv")) << "step,lo";
+  { const MetricsWriter writer(folder.path(), {"step", "loss"}, 7); }
+  EXPECT_EQ(text_of(folder.file("metrics.csv")), "step,loss\n");
+  EXPECT_FALSE(std::filesystem::exists(folder.file("metrics.1.csv")));
+}
+
+TEST(SampleLog, HasALineForEachSampleAndGoesOn) {
+  const test::TempDir folder;
+  {
+    SampleLog log(folder.path(), 0), other(folder.path(), 12);
+    log.add(1, {{3, 0, 1, 40, 2}, {4, 0, 0, 7, 0}});
+    EXPECT_EQ(text_of(folder.file("samples/rank-00000.csv")),
+              "step,position,epoch,source,item,piece\n1,3,0,1,40,2\n1,4,0,0,7,0\n");
+    for (std::int64_t step = 2; step <= 11; ++step) log.add(step, {{5, 1, 0, step, 0}});
+    other.add(9, {{6, 1, 0, 8, 1}});
+    other.add(10, {{7, 1, 0, 8, 2}});
+  }
+  std::ofstream(folder.file("samples/rank-00012.csv"), std::ios::app) << "1";  // of 11,...
+  std::ofstream(folder.file("samples/rank-00003.csv")) << "step,posi";
+  continue_sample_logs(folder.path(), 3);
+  SampleLog log(folder.path(), 0), third(folder.path(), 3);
+  log.add(4, {{8, 1, 0, 9, 0}});
+  EXPECT_EQ(text_of(folder.file("samples/rank-00000.csv")),
+            "step,position,epoch,source,item,piece\n1,3,0,1,40,2\n1,4,0,0,7,0\n2,5,1,0,2,0\n"
+            "3,5,1,0,3,0\n4,8,1,0,9,0\n");
+  EXPECT_EQ(text_of(folder.file("samples/rank-00003.csv")),
+            "step,position,epoch,source,item,piece\n");
+  EXPECT_EQ(text_of(folder.file("samples/rank-00012.csv")),
+            "step,position,epoch,source,item,piece\n");
+  continue_sample_logs(folder.file("no run"), 3);  // nothing to cut
+  write_text_file(folder.file("file"), "");
+  EXPECT_THROW(SampleLog(folder.file("file"), 0), RuntimeError);
 }
 
 TEST(RunFolder, NeverOverwritesARun) {

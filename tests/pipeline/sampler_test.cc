@@ -128,5 +128,38 @@ TEST(Sampler, OwnPositionsAreTheSharesOfARank) {
   EXPECT_EQ(sampler.own_position(23), 28U);
 }
 
+TEST(Sampler, FingerprintTellsStreamsApart) {
+  SamplerOptions options = options_of({{3, 1, 5}, {2, 2}});
+  options.shuffle_window = 24;
+  const std::uint64_t own = Sampler(options).fingerprint();
+  SamplerOptions same = options;
+  same.ranks = 3;
+  same.rank = 2;
+  same.batch_size = 6;  // the window stays 24
+  same.consumed = {12, 2, {6, 12}};
+  EXPECT_EQ(Sampler(same).fingerprint(), own);
+  std::set<std::uint64_t> seen{own};
+  const auto differs = [&](const char* what, auto change) {
+    SamplerOptions other = options;
+    change(other);
+    EXPECT_TRUE(seen.insert(Sampler(other).fingerprint()).second) << what;
+  };
+  differs("seed", [](auto& o) { o.seed = 4; });
+  differs("one piece", [](auto& o) { o.pieces[0][2] = 4; });
+  differs("order of items", [](auto& o) { std::swap(o.pieces[0][0], o.pieces[0][1]); });
+  differs("item in another source", [](auto& o) { o.pieces = {{3, 1}, {5, 2, 2}}; });
+  differs("order of sources", [](auto& o) { std::swap(o.pieces[0], o.pieces[1]); });
+  differs("listed order", [](auto& o) { o.shuffled[1] = false; });
+  differs("window", [](auto& o) { o.shuffle_window = 25; });
+  differs("batch larger than the window", [](auto& o) { o.batch_size = 30; });
+  differs("no window", [](auto& o) { o.shuffle_window = 0; });
+  // Nothing is drawn in windows: the stream is the same with any batch.
+  options.shuffle_window = 0;
+  same = options;
+  same.batch_size = 30;
+  EXPECT_EQ(Sampler(same).fingerprint(), Sampler(options).fingerprint());
+  EXPECT_EQ(stream(same, 200), stream(options, 200));
+}
+
 }  // namespace
 }  // namespace trib::pipeline

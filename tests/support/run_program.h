@@ -33,7 +33,8 @@ struct ProgramOptions {
   std::string directory = ".";                     ///< the program's working folder
   std::map<std::string, std::string> environment;  ///< added to this process's
   double timeout = 60;                             ///< seconds; after them the program is killed
-  int signal = 0;                                  ///< sent once `signal_when` says so
+  int signal = 0;                                  ///< sent when `signal_when` says so
+  int signals = 1;                                 ///< how often, a moment apart
   std::function<bool()> signal_when;
 };
 
@@ -81,13 +82,14 @@ inline ProgramResult run_program(const std::vector<std::string>& command,
   if (failed != 0) throw RuntimeError("cannot start " + command.front());
 
   ProgramResult result;
-  bool signalled = false;
+  int signalled = 0;
   int status = 0;
   while (waitpid(pid, &status, WNOHANG) == 0) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
     result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    if (!signalled && options.signal != 0 && options.signal_when()) {
-      signalled = true;
+    if (options.signal != 0 && signalled < options.signals &&
+        (signalled > 0 || options.signal_when())) {
+      ++signalled;
       kill(pid, options.signal);
     }
     if (result.seconds < options.timeout) continue;
