@@ -6,7 +6,7 @@
 
 namespace trib {
 
-/// Exit codes of the program. Signals add 130 (SIGINT) and 143 (SIGTERM).
+/// Exit codes of the program. Signals add 130 (SIGINT), 138 (SIGUSR1), 143 (SIGTERM).
 enum class ExitCode : int { ok = 0, config = 2, data = 3, runtime = 4, peer = 5 };
 
 /// Base of every error thrown on purpose. The message carries values and places.
