@@ -192,7 +192,8 @@ void ShardedParameters::begin_step() {
 
 void ShardedParameters::begin_backward(bool is_last) {
   is_reducing_ = is_last;
-  enter(table_.last_unit(), table_.last_unit() - 1, Pass::backward);
+  const int last = table_.last_unit();
+  enter(last, table_.unit(last).next_backward, Pass::backward);
 }
 
 void ShardedParameters::finish_backward() {

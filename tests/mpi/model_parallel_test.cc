@@ -396,10 +396,11 @@ TEST_F(Traffic, DchagAddsOneGatherForwardAndNothingBackward) {
       EXPECT_EQ(gather.bytes, tokens);
       EXPECT_EQ(at(traffic, Collective::all_gather, Phase::backward).calls, 0);
       EXPECT_EQ(at(traffic, Collective::reduce_scatter, Phase::backward).calls, 0);
-      // g of the final attention, two of each block, one of the head's hidden pair; the loss.
+      // g of the final attention, two of each block, one of the head's hidden pair; the loss
+      // of each sample: its errors, its finite pixels.
       const ops::Traffic forward = at(traffic, Collective::all_reduce, Phase::forward);
       EXPECT_EQ(forward.calls, 1 + 2 * 2 + 1 + 1);
-      EXPECT_EQ(forward.bytes, 6 * tokens + 2 * 8);
+      EXPECT_EQ(forward.bytes, 6 * tokens + c.batch * 2 * 8);
       // f of the gathered tokens (one a rank), of the same pairs, and of what all predict from.
       const ops::Traffic backward = at(traffic, Collective::all_reduce, Phase::backward);
       EXPECT_EQ(backward.calls, 1 + 2 * 2 + 1 + 1);
