@@ -125,7 +125,7 @@ CheckpointPiece parse_piece(const Json& json) {
   piece.key = text_of(json, "key");
   require(piece.file != "." && piece.file != ".." &&
               piece.file.find_first_of(std::string_view("/\0", 2)) == std::string::npos,
-          fmt::format("'file' is '{}', expected a name without folders", piece.file));
+          fmt::format("expected a file name without folders, found '{}'", piece.file));
   if (json.contains("split")) piece.split = parse_split(json.at("split"));
   piece.elements = range_of(member(json, "elements"), "elements");
   const std::string checksum = text_of(json, "xxh3");

@@ -62,6 +62,72 @@ inline std::vector<std::string> names_in(const std::string& folder) {
   return names;
 }
 
+class Random {
+ public:
+  explicit Random(unsigned seed) : engine_(seed) {}
+  std::int64_t number(std::int64_t first, std::int64_t last) {
+    return std::uniform_int_distribution<std::int64_t>(first, last)(engine_);
+  }
+  template <class T>
+  void shuffle(std::vector<T>& items) {
+    std::shuffle(items.begin(), items.end(), engine_);
+  }
+
+ private:
+  std::mt19937 engine_;
+};
+
+inline Shape random_shape(Random& random) {
+  Shape shape;
+  const std::int64_t rank = random.number(0, 4);
+  for (int axis = 0; axis < rank; ++axis) shape.push_back(random.number(1, 12));
+  return shape;
+}
+
+inline std::int64_t random_divisor(Random& random, std::int64_t count) {
+  std::int64_t divisor = random.number(1, count);
+  while (count % divisor != 0) --divisor;
+  return divisor;
+}
+
+/// Deal the positions of a group's run out to ranks, in runs of any length.
+inline std::vector<Split> random_splits(Random& random, const Shape& shape, std::int64_t ranks) {
+  if (shape.rank() == 0 || random.number(0, 3) == 0) {
+    return std::vector<Split>(static_cast<std::size_t>(ranks));  // all have all of it
+  }
+  const int axis = static_cast<int>(random.number(0, shape.rank() - 1));
+  const std::int64_t groups = random_divisor(random, shape[axis]);
+  std::vector<std::vector<std::int64_t>> positions(static_cast<std::size_t>(ranks));
+  std::int64_t owner = 0;
+  for (std::int64_t i = 0; i < shape[axis] / groups; ++i) {
+    if (random.number(0, 1) == 0) owner = random.number(0, ranks - 1);
+    positions[static_cast<std::size_t>(owner)].push_back(i);
+  }
+  std::vector<Split> splits;
+  for (const auto& own : positions) {
+    splits.push_back({.axis = axis, .groups = groups, .own = ranges_of(own)});
+  }
+  return splits;
+}
+
+/// Ascending cuts of 0 .. count into `parts` ranges, some of them empty.
+inline std::vector<Range> random_cuts(Random& random, std::int64_t count, std::int64_t parts) {
+  std::vector<std::int64_t> cuts{0, count};
+  for (std::int64_t i = 1; i < parts; ++i) cuts.push_back(random.number(0, count));
+  std::sort(cuts.begin(), cuts.end());
+  std::vector<Range> ranges;
+  for (std::size_t i = 0; i + 1 < cuts.size(); ++i) ranges.push_back({cuts[i], cuts[i + 1]});
+  return ranges;
+}
+
+inline std::vector<float> random_elements(Random& random, std::int64_t count) {
+  std::vector<float> elements;
+  for (std::int64_t i = 0; i < count; ++i) {
+    elements.push_back(static_cast<float>(random.number(-1'000'000, 1'000'000)));
+  }
+  return elements;
+}
+
 /// The part of a global tensor, element by element: element (o, i, n) of axes before, along and
 /// after the split's is held if i, within its group, is in one of the ranges.
 inline std::vector<float> cut(const std::vector<float>& global, const Shape& shape,
