@@ -102,6 +102,9 @@ CheckpointTensor parse_tensor(const Json& json) {
     const std::int64_t least = std::max<std::int64_t>(count_of(extent, "shape"), 1);
     require(!__builtin_mul_overflow(bytes, least, &bytes), "'shape' is larger than any file");
   }
+  if (json.contains("grid_width")) {
+    tensor.grid_width = count_of(json.at("grid_width"), "grid_width");
+  }
   return tensor;
 }
 
@@ -262,7 +265,8 @@ std::string CheckpointIndex::to_json() const {
     text += ",\n\"tensors\": {";
     const char* separator = "\n";
     for (const auto& [name, tensor] : tensors) {
-      const Json entry = {{"shape", io::to_json(tensor.shape)}, {"dtype", kDType}};
+      Json entry = {{"shape", io::to_json(tensor.shape)}, {"dtype", kDType}};
+      if (tensor.grid_width > 0) entry["grid_width"] = tensor.grid_width;
       text +=
           fmt::format("{}{}: {}", std::exchange(separator, ",\n"), Json(name).dump(), entry.dump());
     }

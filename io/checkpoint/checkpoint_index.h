@@ -10,7 +10,8 @@
 //                "xxh3": "a1b2c3d4e5f60718"}, ...],
 //    "training": {...}}
 //
-// A piece without a "split" is cut from the whole tensor. All elements are F32.
+// A piece without a "split" is cut from the whole tensor. All elements are F32. A position
+// embedding has a "grid_width" beside its shape.
 //
 // The pieces of a tensor's state cover each element at least once. Shards of several ranks are cut
 // from flat buffers, so that a piece is a run of elements of a (split) tensor rather than a box.
@@ -46,6 +47,7 @@ struct CheckpointPiece {
 struct CheckpointTensor {
   Shape shape;  ///< global
   DType dtype = DType::f32;
+  std::int64_t grid_width = 0;  ///< of a position embedding: tokens in a row of its grid; else 0
 };
 
 struct CheckpointIndex {

@@ -39,7 +39,7 @@ TEST(CheckpointIndex, ComesBackAsWritten) {
   CheckpointIndex index{.step = 1'234'567'890'123,
                         .training = R"({"b": [1, 0.1], "a": "é\n", "big": 18446744073709551615})"};
   index.tensors["scale"] = {.shape = {}};
-  index.tensors["a \"quoted\" name"] = {{6, 2}};
+  index.tensors["a \"quoted\" name"] = {.shape = {6, 2}, .grid_width = 3};
   const Split first{.axis = 0, .groups = 2, .own = {{0, 1}, {2, 3}}};
   const Split second{.axis = 0, .groups = 2, .own = {{1, 2}}};
   const Split whole;
@@ -52,6 +52,8 @@ TEST(CheckpointIndex, ComesBackAsWritten) {
   ASSERT_EQ(found.tensors.size(), 2U);
   EXPECT_EQ(found.tensors.at("scale").shape, Shape({}));
   EXPECT_EQ(found.tensors.at("a \"quoted\" name").shape, Shape({6, 2}));
+  EXPECT_EQ(found.tensors.at("a \"quoted\" name").grid_width, 3);
+  EXPECT_EQ(found.tensors.at("scale").grid_width, 0);
   ASSERT_EQ(found.pieces.size(), 3U);
   for (std::size_t i = 0; i < 3; ++i) {
     const CheckpointPiece &is = found.pieces[i], &was = index.pieces[i];
@@ -118,6 +120,7 @@ TEST(CheckpointIndex, NamesWhatIsWrong) {
       {shape("[4294967296, 4294967296]"), "tensor 'w': 'shape' is larger than any file"},
       {shape("[0, 4294967296, 4294967296]"), "tensor 'w': 'shape' is larger than any file"},
       {shape("[9223372036854775807]"), "tensor 'w': 'shape' is larger than any file"},
+      {shape(R"([6, 2], "grid_width": -1)"), "tensor 'w': 'grid_width' holds -1"},
       {shape("[7, 2]"), "tensor 'w' (value): element 12 of [7, 2] is in no piece"},
       {shape("[5, 2]"), "tensor 'w' (value) in rank-00000.safetensors: elements 0..12 of a part"},
       {pieces(""), "tensor 'w' (value): element 0 of [6, 2] is in no piece"},
