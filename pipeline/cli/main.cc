@@ -11,6 +11,7 @@
 #include "io/image_source.h"
 #include "io/sample_data/sample_data.h"
 #include "ops/base/error.h"
+#include "pipeline/cli/checkpoint_commands.h"
 #include "pipeline/cli/inspect_text.h"
 #include "pipeline/graph/graph_definition.h"
 #include "pipeline/graph/schema.h"
@@ -31,6 +32,57 @@ const StageDeclaration& find_stage(const Registry& registry, const std::string& 
   std::vector<std::string> types;
   for (const StageDeclaration* declaration : registry.all()) types.push_back(declaration->type);
   throw ConfigError(fmt::format("no stage '{}'{}", type, did_you_mean(type, types)));
+}
+
+struct CheckpointArguments {
+  std::string path, file, folder, states = "value";
+  std::vector<std::string> maps;
+  bool json = false, tensors = false;
+};
+
+/// `trib checkpoint ...`; what is written into must outlive the parsing.
+void add_checkpoint_commands(CLI::App& app, CheckpointArguments& arguments, int& exit_code) {
+  auto* command = app.add_subcommand("checkpoint", "Look into checkpoints and exchange weights");
+  command->require_subcommand(1);
+  const auto add = [&](const char* name, const char* sentence) {
+    auto* made = command->add_subcommand(name, sentence);
+    made->add_option("PATH", arguments.path, "Checkpoint (step-N or latest), or folder of a run")
+        ->required();
+    return made;
+  };
+
+  auto* inspect = add("inspect", "Show what a checkpoint, or a safetensors file, holds");
+  auto* json = inspect->add_flag("--json", arguments.json, "Print JSON");
+  inspect->add_flag("--tensors", arguments.tensors, "List the tensors too")->excludes(json);
+  inspect->callback([&] {
+    fmt::print("{}", arguments.json ? inspect_checkpoint_json(arguments.path)
+                                    : inspect_checkpoint(arguments.path, arguments.tensors));
+  });
+
+  add("verify", "Compare the checksums of a checkpoint, or of all of a run")->callback([&] {
+    const VerifyReport report = verify_checkpoints(arguments.path);
+    fmt::print("{}", report.text);
+    if (!report.is_intact) exit_code = static_cast<int>(ExitCode::data);
+  });
+
+  auto* exported = add("export", "Write a checkpoint into one safetensors file, for PyTorch");
+  exported->add_option("OUT", arguments.file, "File to write, which must be new")->required();
+  exported->add_option("--states", arguments.states, "The weights, or AdamW's moments too")
+      ->check(CLI::IsMember({"value", "all"}))
+      ->capture_default_str();
+  exported->callback([&] {
+    fmt::print("{}", export_checkpoint(arguments.path, arguments.file, arguments.states == "all"));
+  });
+
+  auto* imported = command->add_subcommand("import", "Make a checkpoint out of a safetensors file");
+  imported->add_option("FILE", arguments.file, "File to read")->required();
+  imported->add_option("OUT", arguments.folder, "Folder to make, which must be new")->required();
+  imported->add_option("--map", arguments.maps, "Let names that begin with OLD begin with NEW")
+      ->type_name("OLD=NEW")
+      ->allow_extra_args(false);
+  imported->callback([&] {
+    fmt::print("{}", import_checkpoint(arguments.file, arguments.folder, arguments.maps));
+  });
 }
 
 int main_of(int argc, char** argv) {
@@ -122,6 +174,9 @@ int main_of(int argc, char** argv) {
       app.add_subcommand("inspect", "Show what a reader sees in a file: channels, shapes, chunks");
   inspect_command->add_option("FILE", file, "Raster, NetCDF or HDF5 file")->required();
   inspect_command->callback([&] { fmt::print("{}", inspect_text(io::inspect_file(file))); });
+
+  CheckpointArguments checkpoint;
+  add_checkpoint_commands(app, checkpoint, exit_code);
 
   std::string directory;
   io::SampleDataOptions sample_data;

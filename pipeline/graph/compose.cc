@@ -113,7 +113,8 @@ class Extender {
 };
 
 constexpr std::array<std::string_view, 3> kSettings{"name", "seed", "runs"};
-constexpr std::array<std::string_view, 4> kSections{"mesh", "ingest", "checkpoints", "vars"};
+constexpr std::array<std::string_view, 5> kSections{"mesh", "ingest", "checkpoints", "weights",
+                                                    "vars"};
 
 template <std::size_t n>
 bool holds(const std::array<std::string_view, n>& names, std::string_view name) {

@@ -18,7 +18,8 @@
 namespace trib::pipeline {
 namespace {
 
-const std::vector<std::string> kSections{"vars", "mesh", "ingest", "checkpoints", "nodes"};
+const std::vector<std::string> kSections{"vars",        "mesh",    "ingest",
+                                         "checkpoints", "weights", "nodes"};
 
 bool is_section(const std::string& key) {
   return std::find(kSections.begin(), kSections.end(), key) != kSections.end();
@@ -48,6 +49,7 @@ class GraphReader {
     graph_.mesh = read_section("mesh", mesh_parameters());
     graph_.ingest = read_section("ingest", ingest_parameters());
     graph_.checkpoints = read_section("checkpoints", checkpoints_parameters());
+    graph_.weights = read_section("weights", weights_parameters());
     read_nodes();
     connect();
     return std::move(graph_);
@@ -347,6 +349,17 @@ std::vector<ParameterSpec> checkpoints_parameters() {
       param::integer("keep", "Checkpoints that stay, the newest; 0 writes none at all.")
           .at_least(0)
           .or_else(3),
+  };
+}
+
+std::vector<ParameterSpec> weights_parameters() {
+  return {
+      param::string("from",
+                    "Checkpoint, folder of a run (its newest checkpoint) or safetensors file whose "
+                    "weights the model starts from."),
+      param::choice("match", {"strict", "partial"},
+                    "Whether the weights must fit the model exactly, or those that fit are taken.")
+          .or_else("strict"),
   };
 }
 

@@ -33,6 +33,7 @@ struct GraphDefinition {
   ParameterValues mesh;               ///< data, shard, tensor
   ParameterValues ingest;             ///< items, bytes, threads
   ParameterValues checkpoints;        ///< every, minutes, keep
+  ParameterValues weights;            ///< from, match
   std::vector<NodeDefinition> nodes;  ///< in topological order, as near to the file's as can be
   std::vector<Problem> warnings;      ///< former names in use
 
@@ -51,6 +52,7 @@ std::vector<ParameterSpec> settings_parameters(const std::string& default_name);
 std::vector<ParameterSpec> mesh_parameters();
 std::vector<ParameterSpec> ingest_parameters();
 std::vector<ParameterSpec> checkpoints_parameters();
+std::vector<ParameterSpec> weights_parameters();
 
 /// Read a graph definition with all it extends, put in variables and the `sets` of the command line
 /// ("tokens.dim=64", "vars.data=/scratch", "mesh.tensor=4", "seed=3"), and check it against the

@@ -139,6 +139,7 @@ std::string json_schema(const StageCatalog& catalog) {
   other["mesh"] = mapping_schema(mesh_parameters());
   other["ingest"] = mapping_schema(ingest_parameters());
   other["checkpoints"] = mapping_schema(checkpoints_parameters());
+  other["weights"] = mapping_schema(weights_parameters());
   other["nodes"] = {{"type", "object"},
                     {"additionalProperties", {{"$ref", "#/definitions/node"}}},
                     {"description", "The graph: name: {type, from, parameters}."}};

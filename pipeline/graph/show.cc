@@ -107,6 +107,7 @@ std::string resolved_yaml(const GraphDefinition& graph) {
   text += "mesh:\n" + yaml_lines(graph.mesh, "  ");
   text += "ingest:\n" + yaml_lines(graph.ingest, "  ");
   text += "checkpoints:\n" + yaml_lines(graph.checkpoints, "  ");
+  text += "weights:\n" + yaml_lines(graph.weights, "  ");
   text += "nodes:\n";
   for (const NodeDefinition& node : graph.nodes) {
     text += "  " + yaml_text(node.name) + ":\n";
@@ -129,6 +130,7 @@ std::string resolved_json(const GraphDefinition& graph) {
   json["mesh"] = json_values(graph.mesh);
   json["ingest"] = json_values(graph.ingest);
   json["checkpoints"] = json_values(graph.checkpoints);
+  json["weights"] = json_values(graph.weights);
   json["nodes"] = Json::array();
   for (const NodeDefinition& node : graph.nodes) {
     json["nodes"].push_back({{"name", node.name},

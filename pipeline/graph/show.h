@@ -12,7 +12,7 @@ namespace trib::pipeline {
 std::string resolved_yaml(const GraphDefinition& graph);
 
 /// Write the graph as JSON: {"name", "files", "settings", "mesh", "ingest", "checkpoints",
-/// "nodes"}, each value as {"value", "from"} with `from` saying where it came from.
+/// "weights", "nodes"}, each value as {"value", "from"} with `from` saying where it came from.
 std::string resolved_json(const GraphDefinition& graph);
 
 /// Write the nodes and edges in the language of Graphviz's dot.

@@ -25,6 +25,17 @@ StepHandler ForwardOnly::handler(std::function<bool()> wants_stop, std::function
   return handler;
 }
 
+void ForwardOnly::start_from(const Weights& weights) {
+  std::vector<model::StatePiece> pieces;
+  const auto& specs = model_->table().specs();
+  for (model::ParameterId id = 0; id < std::ssize(specs); ++id) {
+    pieces.push_back({.id = id,
+                      .elements = {0, model_->table().spec(id).local().numel()},
+                      .value = parameters_.value(id)});
+  }
+  weights.load(pieces);
+}
+
 std::unique_ptr<model::Step> ForwardOnly::begin(const Batch& batch) {
   if (agreement_) {
     communicator_->enter(ops::Phase::forward);

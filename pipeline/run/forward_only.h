@@ -1,4 +1,4 @@
-// Steps of a graph with a model and without training: the forward pass of the initial weights.
+// Steps of a graph with a model and without training: the forward pass alone.
 #pragma once
 
 #include <functional>
@@ -7,6 +7,7 @@
 
 #include "model/model.h"
 #include "ops/comm/communicator.h"
+#include "pipeline/checkpoint/weights.h"
 #include "pipeline/engine/engine.h"
 #include "pipeline/engine/plan.h"
 #include "pipeline/engine/step_agreement.h"
@@ -23,6 +24,8 @@ class ForwardOnly {
   /// `stop` then. A rank that shares its model with no other stops when it likes.
   StepHandler handler(std::function<bool()> wants_stop, std::function<void()> stop);
   std::int64_t steps() const { return steps_; }
+  /// Take these values instead of the initial ones, before the first step.
+  void start_from(const Weights& weights);
 
  private:
   std::unique_ptr<model::Step> begin(const Batch& batch);

@@ -15,6 +15,7 @@
 #include "ops/base/error.h"
 #include "ops/comm/communicator.h"
 #include "ops/kernels/gemm.h"
+#include "pipeline/checkpoint/weights.h"
 #include "pipeline/engine/engine.h"
 #include "pipeline/engine/plan.h"
 #include "pipeline/engine/threads.h"
@@ -44,6 +45,11 @@ PlanOptions plan_options(const GraphDefinition& graph, const ops::MeshShape& mes
   options.place = place;
   options.compute_threads = default_compute_threads();
   return options;
+}
+
+/// Of the model, null if there is none.
+const model::ParameterTable* parameter_table(const Plan& plan) {
+  return plan.model() == nullptr ? nullptr : &plan.model()->table();
 }
 
 void print_warnings(const GraphDefinition& graph) {
@@ -135,6 +141,7 @@ class Run {
     plan_.emplace(*graph_, registry_,
                   plan_options(*graph_, mesh, mesh.coordinates(communicator_.rank())));
     if (plan_->model() != nullptr) plan_->model()->connect(communicator_);
+    weights_ = Weights::of(*graph_, parameter_table(*plan_));
     const Capture refuses_what_cannot_be_captured(options_.capture, *plan_);
   }
 
@@ -186,6 +193,7 @@ class Run {
     RunSummary summary;
     if (plan_->training()) {
       training_.emplace(*plan_, communicator_, *progress_, options_.capture, folder_);
+      load_weights(*training_);
       training_->prepare_evaluation(*ingest_);
     }
     summary.engine = run_engine();
@@ -197,6 +205,16 @@ class Run {
     finish(summary);
   }
 
+  // Of a TrainingRun or ForwardOnly.
+  template <class User>
+  void load_weights(User& user) {
+    if (!weights_) return;
+    user.start_from(*weights_);
+    if (!leads_) return;
+    write_text_file(folder_ + "/weights.json", weights_->report().to_json());
+    progress_->say(weights_->report().text());
+  }
+
   EngineReport run_engine() {
     std::optional<Engine> engine;
     StepHandler steps;
@@ -206,6 +224,7 @@ class Run {
       progress_->begin("running", 0);
       if (plan_->model() != nullptr) {
         forward_only_.emplace(*plan_, &communicator_);
+        load_weights(*forward_only_);
         steps = forward_only_->handler(
             [&engine] { return interrupt_signal() != 0 || engine->sinks_satisfied(); },
             [&engine] { engine->stop(); });
@@ -314,6 +333,7 @@ class Run {
   const bool leads_;
   std::optional<GraphDefinition> graph_;
   std::optional<Plan> plan_;
+  std::optional<Weights> weights_;  // that the graph starts from
   std::string folder_;
   std::optional<Threads> threads_;
   std::optional<Progress> progress_;
@@ -334,7 +354,9 @@ void validate_graph(const ValidateOptions& options, const Registry& registry) {
   print_warnings(graph);
   // Where division leaves a remainder, the last rank has more.
   const Plan plan(graph, registry, plan_options(graph, mesh, mesh.coordinates(mesh.size() - 1)));
+  const auto weights = Weights::of(graph, parameter_table(plan));
   fmt::print("{}", options.json ? plan_json(graph, plan) : plan_text(graph, plan));
+  if (weights && !options.json) fmt::print("{}\n", weights->report().text());
 }
 
 }  // namespace trib::pipeline

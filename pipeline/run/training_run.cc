@@ -76,6 +76,11 @@ TrainingRun::TrainingRun(const Plan& plan, ops::Communicator& communicator, Prog
   metrics_ = std::make_unique<MetricsWriter>(run_folder_, std::move(columns));
 }
 
+void TrainingRun::start_from(const Weights& weights) {
+  weights.load(trainer_.held_state());
+  trainer_.resume_after(0);
+}
+
 void TrainingRun::prepare_evaluation(const Ingest& ingest) {
   if (plan_.training()->evaluate_every == 0) return;
   progress_.begin("reading held-out samples", 0);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ops/comm/traffic_ledger.h"
+#include "pipeline/checkpoint/weights.h"
 #include "pipeline/engine/engine.h"
 #include "pipeline/engine/trainer.h"
 #include "pipeline/observe/metrics.h"
@@ -35,6 +36,8 @@ class TrainingRun {
   TrainingRun(const Plan& plan, ops::Communicator& communicator, Progress& progress,
               CaptureOptions capture, std::string run_folder);
 
+  /// Take these values instead of the initial ones, before anything else.
+  void start_from(const Weights& weights);
   /// Read the held-out samples and evaluate the untrained model.
   void prepare_evaluation(const Ingest& ingest);
   /// What the engine calls; `stop` ends the engine.

@@ -26,6 +26,23 @@ TEST_F(GraphDefinitionTest, ReadsWhenToWriteCheckpoints) {
             "g.yaml:1:26: key 'checkpoints.keeep' is unknown; did you mean 'keep'?");
 }
 
+TEST_F(GraphDefinitionTest, ReadsWhichWeightsToStartFrom) {
+  const std::string nodes = "nodes: {cubes: {type: read.cube, files: a, dataset: d}}\n";
+  GraphDefinition graph = load_text(nodes);
+  EXPECT_FALSE(graph.weights.has("from"));
+  EXPECT_EQ(graph.weights.string("match"), "strict");
+  graph = load_text("weights: {from: runs/a, match: partial}\n" + nodes);
+  EXPECT_EQ(graph.weights.string("from"), "runs/a");
+  EXPECT_EQ(graph.weights.mark("from").text(), "g.yaml:1:17");
+  EXPECT_EQ(graph.weights.string("match"), "partial");
+  graph = load_text(nodes, {"weights.from=runs/b"});
+  EXPECT_EQ(graph.weights.string("from"), "runs/b");
+  EXPECT_EQ(error_of("weights: {match: stric, form: a}\n" + nodes),
+            "g.yaml:1:18: key 'weights.match' is 'stric'; expected one of strict, partial; did you "
+            "mean 'strict'?\n"
+            "g.yaml:1:25: key 'weights.form' is unknown; did you mean 'from'?");
+}
+
 TEST_F(GraphDefinitionTest, ReadsAGoodGraph) {
   const GraphDefinition graph = load_text(kGoodGraph);
   EXPECT_EQ(graph.name(), "small");

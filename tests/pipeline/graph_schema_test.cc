@@ -136,6 +136,7 @@ TEST_F(GraphSchemaTest, AcceptsGoodGraphs) {
     "name": "small", "seed": 7, "extends": "base.yaml", "mesh": {"data": 2, "tensor": 3},
     "vars": {"dim": 64}, "ingest": {"items": 32, "bytes": "256MB"},
     "checkpoints": {"every": 100, "minutes": 0.5, "keep": 0},
+    "weights": {"from": "runs/a", "match": "partial"},
     "nodes": {
       "tokens": {"type": "model.tokenize", "from": "batches", "patch": 8, "dim": "${dim}"},
       "cubes": {"type": "read.cube", "files": "a/*.h5", "window": [32, 48], "every": "90m"},
@@ -150,6 +151,7 @@ TEST_F(GraphSchemaTest, RefusesWhatTheReaderRefuses) {
   for (const char* graph : {R"({"nodess": {}})", R"({"seed": -1})", R"({"mesh": {"data": 0}})",
                             R"({"mesh": {"tensr": 1}})", R"({"ingest": {"bytes": "many"}})",
                             R"({"checkpoints": {"every": -1}})", R"({"checkpoints": {"hours": 1}})",
+                            R"({"weights": {"match": "loose"}})", R"({"weights": {"to": "a"}})",
                             R"({"nodes": []})", R"([])", R"({"extends": 3})"}) {
     EXPECT_FALSE(accepts(graph)) << graph;
   }
