@@ -241,40 +241,25 @@ double ShardedParameters::gradient_norm() const {
 }
 
 std::vector<StatePiece> ShardedParameters::held_state(AdamW& optimizer) {
-  std::vector<StatePiece> pieces;
-  for (const ShardPiece& piece : plan_.layout.pieces()) {
-    const int unit = table_.spec(piece.id).unit;
-    pieces.push_back({.id = piece.id,
-                      .elements = piece.elements,
-                      .value = own_values(unit) + piece.at - plan_.layout.shard_begin(unit),
-                      .exp_avg = optimizer.exp_avg().data<float>() + piece.at,
-                      .exp_avg_sq = optimizer.exp_avg_sq().data<float>() + piece.at});
-  }
-  return pieces;
+  return state_of(plan_.layout.pieces(), optimizer);
 }
 
 std::vector<StatePiece> ShardedParameters::written_state(AdamW& optimizer) {
-  std::vector<StatePiece> pieces;
-  for (StatePiece piece : held_state(optimizer)) {
-    // Ranks that hold the same share the writing.
-    std::int64_t replicas = plan_.mesh.data, number = plan_.place.data;
-    if (!plan_.shards_gradients()) {
-      number = number * plan_.mesh.shard + plan_.place.shard;
-      replicas *= plan_.mesh.shard;
-    }
-    if (!table_.spec(piece.id).split.active()) {
-      number = number * group_.size() + group_.rank();
-      replicas *= group_.size();
-    }
-    const Range part = balanced_part(piece.elements.size(), number, replicas);
-    if (part.size() == 0) continue;
-    piece.elements = {piece.elements.begin + part.begin, piece.elements.begin + part.end};
-    piece.value += part.begin;
-    piece.exp_avg += part.begin;
-    piece.exp_avg_sq += part.begin;
-    pieces.push_back(piece);
+  return state_of(plan_.written_pieces(group_), optimizer);
+}
+
+std::vector<StatePiece> ShardedParameters::state_of(const std::vector<ShardPiece>& pieces,
+                                                    AdamW& optimizer) {
+  std::vector<StatePiece> state;
+  for (const ShardPiece& piece : pieces) {
+    const int unit = table_.spec(piece.id).unit;
+    state.push_back({.id = piece.id,
+                     .elements = piece.elements,
+                     .value = own_values(unit) + piece.at - plan_.layout.shard_begin(unit),
+                     .exp_avg = optimizer.exp_avg().data<float>() + piece.at,
+                     .exp_avg_sq = optimizer.exp_avg_sq().data<float>() + piece.at});
   }
-  return pieces;
+  return state;
 }
 
 Tensor ShardedParameters::whole_values() {

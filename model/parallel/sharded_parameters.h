@@ -55,7 +55,7 @@ class ShardedParameters : private UnitVisitor {
 
   /// All that this rank holds of values and moments.
   std::vector<StatePiece> held_state(AdamW& optimizer);
-  /// The part of it that this rank writes down: over all ranks every element once.
+  /// The part of it that this rank writes down: see ShardingPlan::written_pieces.
   std::vector<StatePiece> written_state(AdamW& optimizer);
 
   /// All values of this rank of the tensor axis, laid out by ShardLayout::unit_begin; gathered if
@@ -79,6 +79,7 @@ class ShardedParameters : private UnitVisitor {
   void reduce(int unit);
   void settle_scattered();
 
+  std::vector<StatePiece> state_of(const std::vector<ShardPiece>& pieces, AdamW& optimizer);
   float* own_values(int unit);
   float* own_gradients(int unit);
   float* unreduced_gradients(int unit);

@@ -36,4 +36,25 @@ std::int64_t ShardingPlan::slot_elements() const {
   return (shards_values() ? pair : 0) + (has_gradient_slots() ? pair : 0);
 }
 
+std::vector<ShardPiece> ShardingPlan::written_pieces(const TensorGroup& group) const {
+  std::vector<ShardPiece> written;
+  for (ShardPiece piece : layout.pieces()) {
+    std::int64_t replicas = mesh.data, number = place.data;
+    if (!shards_gradients()) {
+      number = number * mesh.shard + place.shard;
+      replicas *= mesh.shard;
+    }
+    if (!layout.table().spec(piece.id).split.active()) {
+      number = number * group.size() + group.rank();
+      replicas *= group.size();
+    }
+    const Range part = balanced_part(piece.elements.size(), number, replicas);
+    if (part.size() == 0) continue;
+    piece.elements = {piece.elements.begin + part.begin, piece.elements.begin + part.end};
+    piece.at += part.begin;
+    written.push_back(piece);
+  }
+  return written;
+}
+
 }  // namespace trib::model

@@ -3,8 +3,10 @@
 
 #include <array>
 #include <cstdint>
+#include <vector>
 
 #include "model/parallel/shard_layout.h"
+#include "model/parallel/tensor_group.h"
 #include "ops/comm/mesh.h"
 
 namespace trib::model {
@@ -61,6 +63,9 @@ struct ShardingPlan {
   /// A slot takes the units of one parity: neighbours have different ones.
   std::array<std::int64_t, 2> slots{};
   std::int64_t slot_elements() const;  ///< of all slots in use
+  /// The parts of layout.pieces() that this rank of `group` writes into a checkpoint: ranks that
+  /// hold the same share the writing, so that over all ranks every element is written once.
+  std::vector<ShardPiece> written_pieces(const TensorGroup& group) const;
 
   ShardingStrategy strategy;
   Prefetch prefetch;
