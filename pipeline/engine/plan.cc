@@ -13,7 +13,7 @@
 namespace trib::pipeline {
 
 Plan::Plan(const GraphDefinition& graph, const Registry& registry, const PlanOptions& options)
-    : options_(options) {
+    : options_(options), writes_checkpoints_(graph.checkpoints.integer("keep") > 0) {
   make_stages(graph, registry);
   connect_sources();
   limit_ingest(graph);
@@ -307,6 +307,14 @@ std::array<std::int64_t, kMemoryKinds> Plan::predicted_bytes() const {
       of(MemoryKind::optimizer) = 2 * sharding.moments() * kBytes;
       of(MemoryKind::communication) = sharding.slot_elements() * kBytes +
                                       model::partial_gradient_bytes(model->table(), model->group());
+      if (writes_checkpoints_) {
+        // A copy of values and moments.
+        std::int64_t elements = 0;
+        for (const auto& piece : sharding.written_pieces(model->group())) {
+          elements += piece.elements.size();
+        }
+        of(MemoryKind::checkpoint) = 3 * elements * kBytes;
+      }
       if (training_->evaluate_every > 0) {
         of(MemoryKind::ingest) +=
             training_->evaluate_samples / options_.data_ranks() * ingest_.sample_bytes;

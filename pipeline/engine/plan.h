@@ -130,6 +130,7 @@ class Plan {
   std::vector<SourcePath> sources_;
   IngestLimits ingest_;
   int batch_ = -1;
+  bool writes_checkpoints_;
   std::optional<TrainingPlan> training_;
 };
 
