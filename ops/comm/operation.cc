@@ -15,19 +15,28 @@ void Completion::finish(std::exception_ptr with_error) {
 }
 
 void Completion::wait() const {
+  if (!done.load(std::memory_order_acquire)) {
+    auto nobody = OperationRecord::Time::min();
+    blocked_since.compare_exchange_strong(nobody, std::chrono::steady_clock::now());
+  }
   done.wait(false, std::memory_order_acquire);
   if (error != nullptr) std::rethrow_exception(error);
 }
 
 void Operation::report() const {
   if (observer == nullptr) return;
-  (*observer)({.collective = collective(),
-               .axis = axis,
-               .phase = phase,
-               .bytes = bytes,
-               .submitted = submitted,
-               .started = started,
-               .finished = std::chrono::steady_clock::now()});
+  OperationRecord record{.collective = collective(),
+                         .axis = axis,
+                         .phase = phase,
+                         .bytes = bytes,
+                         .submitted = submitted,
+                         .started = started,
+                         .finished = std::chrono::steady_clock::now()};
+  const auto blocked_since = completion->blocked_since.load();
+  if (blocked_since != OperationRecord::Time::min()) {
+    record.waited = record.finished - blocked_since;
+  }
+  (*observer)(record);
 }
 
 std::string name_of(const CallSignature& signature) {

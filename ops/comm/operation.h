@@ -25,6 +25,8 @@ namespace trib::ops {
 struct Completion {
   std::atomic<bool> done{false};
   std::exception_ptr error;
+  /// When a thread was first blocked by it; min() if none was.
+  mutable std::atomic<OperationRecord::Time> blocked_since{OperationRecord::Time::min()};
 
   void finish(std::exception_ptr with_error = nullptr);
   /// Block until finish(); rethrows the error.

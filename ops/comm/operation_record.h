@@ -21,6 +21,8 @@ struct OperationRecord {
   Time submitted;              ///< handed over
   Time started;                ///< given to MPI
   Time finished;               ///< found complete
+  /// How long a thread had been blocked by it; the rest of its time is hidden behind other work.
+  std::chrono::nanoseconds waited{0};
 };
 
 using OperationObserver = std::function<void(const OperationRecord&)>;

@@ -42,6 +42,7 @@ struct Track {
 struct Transfer {
   double start, end;
   float queued;  // seconds between submission and start
+  float waited;  // seconds that a thread was blocked by it
   ops::Collective collective;
   ops::MeshAxis axis;
   ops::Phase phase;
@@ -138,10 +139,11 @@ void print_transfers(std::FILE* file, std::size_t first_tid) {
     fmt::print(file,
                ",\n"
                R"({{"ph":"X","pid":{},"tid":{},"ts":{:.3f},"dur":{:.3f},"cat":"collective",)"
-               R"("name":"{} {}","args":{{"bytes":{},"phase":"{}","queued_us":{:.1f}}}}})",
+               R"("name":"{} {}","args":{{"bytes":{},"phase":"{}","queued_us":{:.1f},)"
+               R"("waited_us":{:.1f}}}}})",
                recorder().rank, tid, transfer.start * 1e6, (transfer.end - transfer.start) * 1e6,
                name_of(transfer.collective), name_of(transfer.axis), transfer.bytes,
-               name_of(transfer.phase), transfer.queued * 1e6F);
+               name_of(transfer.phase), transfer.queued * 1e6F, transfer.waited * 1e6F);
   }
 }
 
@@ -169,6 +171,7 @@ void counter(std::string_view name, double value) {
 void collective(const ops::OperationRecord& record) {
   if (!recorder().enabled) return;
   const std::chrono::duration<float> queued = record.started - record.submitted;
+  const std::chrono::duration<float> waited = record.waited;
   Transfers& transfers = recorder().transfers;
   const std::lock_guard lock(transfers.mutex);
   if (transfers.all.size() == kMaxTransfers) {
@@ -178,6 +181,7 @@ void collective(const ops::OperationRecord& record) {
   transfers.all.push_back({.start = seconds_at(record.started),
                            .end = seconds_at(record.finished),
                            .queued = queued.count(),
+                           .waited = waited.count(),
                            .collective = record.collective,
                            .axis = record.axis,
                            .phase = record.phase,

@@ -441,6 +441,26 @@ TEST_F(Communication, AnObserverIsToldOfEachOperationBeforeItsWaitReturns) {
   expect_told_of(5, Collective::barrier, Phase::setup, 0);
 }
 
+TEST_F(Communication, AnObserverIsToldHowLongAThreadWasBlocked) {
+  if (size_ == 1) GTEST_SKIP() << "one rank waits for nobody";
+  std::vector<OperationRecord> records;
+  comm_.set_observer([&](const OperationRecord& record) { records.push_back(record); });
+  // Nobody is blocked by what is complete before it is waited for.
+  const Pending early = comm_.barrier(MeshAxis::world);
+  while (!early.is_done()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  early.wait();
+  // All others are by what the first rank joins late.
+  if (rank_ == 0) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  comm_.barrier(MeshAxis::world).wait();
+  comm_.set_observer(nullptr);
+  ASSERT_EQ(records.size(), 2U);
+  EXPECT_EQ(records[0].waited.count(), 0);
+  if (rank_ > 0) {
+    EXPECT_GT(records[1].waited.count(), 0);
+    EXPECT_LE(records[1].waited, records[1].finished - records[1].submitted);
+  }
+}
+
 TEST_F(Communication, AnObserverCountsAsTheLedgerDoesWhoeverCalls) {
   TrafficLedger seen;
   std::mutex mutex;  // of the other fields: two threads call, one observes

@@ -188,7 +188,8 @@ TEST(Trace, CollectivesNeverOverlapOnATrack) {
                        .bytes = bytes,
                        .submitted = at(start - 7),
                        .started = at(start),
-                       .finished = at(end)});
+                       .finished = at(end),
+                       .waited = std::chrono::microseconds(3)});
   };
   record(ops::MeshAxis::shard, 10, 20, 1);
   record(ops::MeshAxis::shard, 20, 30, 2);
@@ -212,6 +213,7 @@ TEST(Trace, CollectivesNeverOverlapOnATrack) {
     EXPECT_EQ(event["pid"], 3);
     EXPECT_EQ(event["args"]["phase"], "forward");
     EXPECT_EQ(event["args"]["queued_us"], 7);
+    EXPECT_EQ(event["args"]["waited_us"], 3);
     EXPECT_EQ(names[event["tid"].dump()], bytes == 3 ? "communication 2" : "communication");
   }
   const double begin = found[1]["ts"];
