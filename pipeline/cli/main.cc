@@ -111,8 +111,13 @@ int main_of(int argc, char** argv) {
   auto* run_command = app.add_subcommand("run", "Run a graph; under mpirun or srun on all ranks");
   add_graph(run_command, run.graph, run.sets);
   run_command->add_option("--run-dir", run.run_dir,
-                          "Folder of this run, which must be new or empty; left out: a fresh one "
-                          "below the graph's `runs`");
+                          "Folder of this run, which must be new or empty unless it is resumed; "
+                          "left out: a fresh one below the graph's `runs`");
+  run_command->add_flag("--resume", run.resume,
+                        "Go on from the newest whole checkpoint of --run-dir, or of the latest run "
+                        "of this name; start if there is none");
+  run_command->add_flag("--log-samples", run.log_samples,
+                        "Record the samples of each update in samples/");
   run_command->add_flag("-q,--quiet", run.quiet, "Show no progress");
   bool no_trace = false;
   run_command->add_flag("--no-trace", no_trace, "Record no trace.json");

@@ -60,6 +60,7 @@ class Trainer {
   /// Names evaluate() reports.
   std::vector<std::string> evaluation_columns() const;
 
+  const model::CosineSchedule& schedule() const { return schedule_; }
   /// Updates made, those before resume_after() included.
   std::int64_t steps() const { return steps_; }
   /// To look at values and gradients between forward and backward, and after an update.

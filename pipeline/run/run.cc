@@ -1,9 +1,11 @@
 #include "pipeline/run/run.h"
 
 #include <array>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -11,10 +13,15 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "io/checkpoint/checkpoint.h"
+#include "io/checkpoint/checkpoint_writer.h"
 #include "model/model.h"
 #include "ops/base/error.h"
 #include "ops/comm/communicator.h"
 #include "ops/kernels/gemm.h"
+#include "pipeline/checkpoint/checkpointer.h"
+#include "pipeline/checkpoint/resume.h"
+#include "pipeline/checkpoint/training_state.h"
 #include "pipeline/checkpoint/weights.h"
 #include "pipeline/engine/engine.h"
 #include "pipeline/engine/plan.h"
@@ -23,6 +30,7 @@
 #include "pipeline/observe/environment.h"
 #include "pipeline/observe/progress.h"
 #include "pipeline/observe/run_folder.h"
+#include "pipeline/observe/sample_log.h"
 #include "pipeline/observe/trace.h"
 #include "pipeline/run/forward_only.h"
 #include "pipeline/run/interrupt.h"
@@ -31,6 +39,11 @@
 
 namespace trib::pipeline {
 namespace {
+
+// Collectives wait no longer than this for ranks that are alive, and that much longer while some
+// check or read a large checkpoint.
+constexpr std::chrono::seconds kTimeout{300};
+constexpr std::chrono::hours kReadTimeout{2};
 
 ops::MeshShape mesh_of(const GraphDefinition& graph) {
   const auto extent = [&](const char* axis) { return static_cast<int>(graph.mesh.integer(axis)); };
@@ -65,10 +78,14 @@ class Run {
   int execute() {
     // A rank that fails here must not leave the others waiting in a collective: after each part
     // they agree on whether all have come through it.
-    for (const auto part : {&Run::load, &Run::plan, &Run::make_folder}) {
+    for (const auto part : {&Run::load, &Run::plan, &Run::find_checkpoint, &Run::open_checkpoint,
+                            &Run::make_folder}) {
       const ExitCode code = all_ready([&] { (this->*part)(); });
       if (code != ExitCode::ok) return static_cast<int>(code);
+      share_names();
+      if (is_complete()) return say_complete();
     }
+    if (!resumed_) communicator_.set_timeout(kTimeout);
     try {
       run();
     } catch (const Error& error) {
@@ -141,28 +158,101 @@ class Run {
     plan_.emplace(*graph_, registry_,
                   plan_options(*graph_, mesh, mesh.coordinates(communicator_.rank())));
     if (plan_->model() != nullptr) plan_->model()->connect(communicator_);
-    weights_ = Weights::of(*graph_, parameter_table(*plan_));
     const Capture refuses_what_cannot_be_captured(options_.capture, *plan_);
+  }
+
+  // Rank 0 alone looks for what there is and whether it is whole; the others wait.
+  void find_checkpoint() {
+    if (!options_.resume) return;
+    if (!plan_->training()) {
+      throw ConfigError(
+          fmt::format("{}: --resume goes on with a training, but the graph has no "
+                      "train stage",
+                      graph_->file));
+    }
+    communicator_.set_timeout(kReadTimeout);
+    if (!leads_) return;
+    folder_ = options_.run_dir.empty() ? find_run_folder(graph_->runs(), graph_->name())
+                                       : options_.run_dir;
+    if (!folder_.empty()) checkpoint_path_ = newest_valid_checkpoint(folder_, warn);
+    if (!checkpoint_path_.empty()) return;
+    warn(folder_.empty()
+             ? fmt::format("no run of {} below {} has a checkpoint: this one starts from the "
+                           "beginning",
+                           graph_->name(), graph_->runs())
+             : fmt::format("{} has no checkpoint: the run starts from the beginning", folder_));
+  }
+
+  // Nothing is touched before all ranks have found the checkpoint to be one of this run. What is
+  // resumed does not start from other weights.
+  void open_checkpoint() {
+    if (checkpoint_path_.empty()) {
+      weights_ = Weights::of(*graph_, parameter_table(*plan_));
+      return;
+    }
+    checkpoint_ = std::make_unique<io::Checkpoint>(checkpoint_path_);
+    resumed_ = TrainingState::from_json(checkpoint_->index().training, checkpoint_path_);
+    check_model(*checkpoint_, plan_->model()->table());
+    const ResumingRun own{graph_->seed(),
+                          Sampler(plan_->sampler_options(Split::train)).fingerprint(),
+                          resolved_yaml(*graph_)};
+    check_stream(*resumed_, own, checkpoint_path_);
+    plan_->resume_samples(resumed_->consumed);
+    if (!leads_ || is_complete()) return;
+    for (const std::string& changed : changed_values(resumed_->graph, own.graph)) {
+      fmt::print(stderr, "changed since {}: {}\n", checkpoint_path_, changed);
+    }
+  }
+
+  // Whether the checkpoint leaves nothing to do.
+  bool is_complete() const { return resumed_ && resumed_->step >= plan_->training()->steps; }
+
+  int say_complete() const {
+    if (leads_) {
+      fmt::print("{}: {} of {} steps are done, nothing is left to do\n", checkpoint_path_,
+                 resumed_->step, plan_->training()->steps);
+    }
+    return 0;
   }
 
   void make_folder() {
     if (!leads_) return;
-    folder_ = options_.run_dir.empty() ? create_run_folder(graph_->runs(), graph_->name())
-                                       : create_run_folder_at(options_.run_dir);
+    if (options_.resume && !folder_.empty()) {
+      continue_run_folder(folder_, resumed_.has_value());
+      continue_sample_logs(folder_, resumed_ ? resumed_->step : 0);
+    } else {
+      folder_ = options_.run_dir.empty() ? create_run_folder(graph_->runs(), graph_->name())
+                                         : create_run_folder_at(options_.run_dir);
+    }
+    if (!plan_->training() || checkpoint_settings().keep == 0) return;
+    // Its being there marks a run that can be resumed, if only from the beginning.
+    create_folder(folder_ + "/checkpoints");
+    io::clean_checkpoints(folder_ + "/checkpoints");
   }
 
-  void share_folder_name() {
-    std::array<char, 4096> name{};
-    folder_.copy(name.data(), name.size() - 1);
-    communicator_.broadcast(ops::MeshAxis::world, std::as_writable_bytes(std::span(name)), 0)
-        .wait();
-    folder_ = name.data();
+  CheckpointSettings checkpoint_settings() const {
+    return CheckpointSettings::of(graph_->checkpoints);
+  }
+
+  static void warn(const std::string& message) {
+    fmt::print(stderr, "warning: {}\n", message);
+    std::fflush(stderr);
+  }
+
+  // What rank 0 has found out.
+  void share_names() {
+    for (std::string* name : {&folder_, &checkpoint_path_}) {
+      std::array<char, 4096> text{};
+      name->copy(text.data(), text.size() - 1);
+      communicator_.broadcast(ops::MeshAxis::world, std::as_writable_bytes(std::span(text)), 0)
+          .wait();
+      *name = text.data();
+    }
   }
 
   void run() {
     const InterruptGuard interrupts;
     ops::require_single_threaded_blas();
-    share_folder_name();
     if (options_.trace) {
       trace::enable(communicator_.rank());
       communicator_.set_observer(trace::collective);
@@ -192,9 +282,7 @@ class Run {
 
     RunSummary summary;
     if (plan_->training()) {
-      training_.emplace(*plan_, communicator_, *progress_, options_.capture, folder_);
-      load_weights(*training_);
-      training_->prepare_evaluation(*ingest_);
+      start_training();
     }
     summary.engine = run_engine();
     if (training_) {
@@ -213,6 +301,33 @@ class Run {
     if (!leads_) return;
     write_text_file(folder_ + "/weights.json", weights_->report().to_json());
     progress_->say(weights_->report().text());
+  }
+
+  void start_training() {
+    TrainingRun::Options options;
+    options.capture = options_.capture;
+    options.run_folder = folder_;
+    options.checkpoints = checkpoint_settings();
+    options.warn = [this](const std::string& message) {
+      progress_->clear();
+      warn(message);
+    };
+    options.graph = resolved_yaml(*graph_);
+    options.log_samples = options_.log_samples;
+    options.resumed = resumed_;
+    training_.emplace(*plan_, communicator_, *progress_, std::move(options));
+    if (resumed_) {
+      progress_->begin(fmt::format("reading {}", checkpoint_path_), 0);
+      training_->restore(*checkpoint_);
+      checkpoint_.reset();
+      // Ranks that read more than others come later.
+      communicator_.barrier(ops::MeshAxis::world).wait();
+      communicator_.set_timeout(kTimeout);
+      progress_->say(
+          fmt::format("{}: training goes on after step {}", checkpoint_path_, resumed_->step));
+    }
+    load_weights(*training_);
+    training_->prepare_evaluation(*ingest_);
   }
 
   EngineReport run_engine() {
@@ -335,6 +450,9 @@ class Run {
   std::optional<Plan> plan_;
   std::optional<Weights> weights_;  // that the graph starts from
   std::string folder_;
+  std::string checkpoint_path_;                 // to go on from; empty for none
+  std::unique_ptr<io::Checkpoint> checkpoint_;  // until its state is read
+  std::optional<TrainingState> resumed_;
   std::optional<Threads> threads_;
   std::optional<Progress> progress_;
   std::optional<Ingest> ingest_;

@@ -13,7 +13,10 @@ struct RunOptions {
   std::string graph;              ///< path of the graph definition
   std::vector<std::string> sets;  ///< "node.param=value"
   std::string run_dir;            ///< the run's folder; empty: a fresh one below `runs`
-  bool quiet = false;             ///< no progress
+  bool resume = false;       ///< go on from the newest checkpoint of `run_dir`, or of the latest
+                             ///< run of this name
+  bool quiet = false;        ///< no progress
+  bool log_samples = false;  ///< of each update of a training
   bool trace = true;
   CaptureOptions capture;
 };

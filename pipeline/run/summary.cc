@@ -35,11 +35,14 @@ std::string edge_text(const StreamInfo& info) {
 
 // The loss before and after; errors of a forecast beside persistence.
 std::string evaluation_text(const TrainingSummary& t) {
-  if (t.first_evaluation.empty()) return {};
-  const double first = t.first_evaluation.front().second;
+  if (t.last_evaluation.empty()) return {};
   const double last = t.last_evaluation.front().second;
-  std::string text =
-      fmt::format("evaluation loss {:.4g} -> {:.4g} ({:.1f} %)\n", first, last, 100 * last / first);
+  std::string text = fmt::format("evaluation loss {:.4g}\n", last);
+  if (!t.first_evaluation.empty()) {  // a resumed training has none
+    const double first = t.first_evaluation.front().second;
+    text = fmt::format("evaluation loss {:.4g} -> {:.4g} ({:.1f} %)\n", first, last,
+                       100 * last / first);
+  }
   constexpr std::string_view kPrefix = "eval_rmse_";
   for (std::size_t i = 1; i + 1 < t.last_evaluation.size(); i += 2) {
     const auto& [name, rmse] = t.last_evaluation[i];
@@ -150,6 +153,7 @@ std::string summary_text(const RunSummary& s) {
   std::string text;
   if (s.training) {
     const TrainingSummary& t = *s.training;
+    if (t.resumed_after > 0) text += fmt::format("resumed after step {}\n", t.resumed_after);
     text += fmt::format(
         "{} steps of {} samples in {:.1f} s: {:.1f} samples/s, {:.1f} ms a step, {:.1f} GFLOP/s a "
         "rank, {:.1f} % of the time waiting for data\n",
@@ -180,7 +184,8 @@ std::string summary_json(const RunSummary& s) {
   json["decoded_bytes"] = s.decoded_bytes();
   if (s.training) {
     const TrainingSummary& t = *s.training;
-    json["training"] = {{"steps", t.steps},
+    json["training"] = {{"resumed_after", t.resumed_after},
+                        {"steps", t.steps},
                         {"batch_size", t.global_batch},
                         {"first_loss", t.first_loss},
                         {"last_loss", t.last_loss},

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -9,6 +10,8 @@
 
 #include "ops/base/memory_ledger.h"
 #include "ops/kernels/gemm.h"
+#include "pipeline/checkpoint/resume.h"
+#include "pipeline/observe/environment.h"
 #include "pipeline/observe/trace.h"
 #include "pipeline/run/interrupt.h"
 
@@ -47,16 +50,28 @@ std::int64_t peak_resident_bytes() {
 }
 
 TrainingRun::TrainingRun(const Plan& plan, ops::Communicator& communicator, Progress& progress,
-                         CaptureOptions capture, std::string run_folder)
+                         Options options)
     : plan_(plan),
       communicator_(communicator),
       progress_(progress),
-      run_folder_(std::move(run_folder)),
+      options_(std::move(options)),
       trainer_(*plan.training(), plan.model(), plan.sharding(), communicator,
                trainer_options(plan)),
-      capture_(std::move(capture), plan),
+      capture_(options_.capture, plan),
       global_batch_(plan.rank_batch_size() * plan.micro_batches() * plan.options().data_ranks()) {
   summary_.global_batch = global_batch_;
+  if (options_.resumed) summary_.resumed_after = options_.resumed->step;
+  const SamplerOptions samples = plan.sampler_options(Split::train);
+  consumed_ = samples.consumed;
+  stream_ = Sampler(samples).fingerprint();
+  if (options_.checkpoints.keep > 0) {
+    checkpointer_.emplace(Checkpointer::Options{options_.checkpoints, options_.run_folder,
+                                                summary_.resumed_after, options_.warn},
+                          communicator_, plan.model()->table(), trainer_.written_state());
+  }
+  if (options_.log_samples && plan.options().place.tensor == 0) {
+    sample_log_.emplace(options_.run_folder, communicator_.rank());
+  }
   if (communicator_.rank() != 0) return;
   std::vector<std::string> columns{"step",
                                    "epoch",
@@ -73,7 +88,15 @@ TrainingRun::TrainingRun(const Plan& plan, ops::Communicator& communicator, Prog
                                    "sent_backward_bytes",
                                    "sent_optimizer_bytes"};
   for (const std::string& column : trainer_.evaluation_columns()) columns.push_back(column);
-  metrics_ = std::make_unique<MetricsWriter>(run_folder_, std::move(columns));
+  metrics_ = std::make_unique<MetricsWriter>(
+      options_.run_folder, std::move(columns),
+      options_.resumed ? std::optional(options_.resumed->step) : std::nullopt);
+}
+
+void TrainingRun::restore(const io::Checkpoint& checkpoint) {
+  const trace::Span span("checkpoint", "read");
+  pipeline::restore(checkpoint, plan_.model()->table(), trainer_.held_state());
+  trainer_.resume_after(options_.resumed->step);
 }
 
 void TrainingRun::start_from(const Weights& weights) {
@@ -85,6 +108,7 @@ void TrainingRun::prepare_evaluation(const Ingest& ingest) {
   if (plan_.training()->evaluate_every == 0) return;
   progress_.begin("reading held-out samples", 0);
   trainer_.keep_evaluation_batch(ingest.held_out(plan_.training()->evaluate_samples));
+  if (options_.resumed) return;  // the untrained model's row stands in the metrics
   summary_.first_evaluation = summary_.last_evaluation = trainer_.evaluate();
   progress_.say(fmt::format("before training: {}", describe(summary_.first_evaluation)));
   if (metrics_ == nullptr) return;
@@ -98,6 +122,7 @@ StepHandler TrainingRun::handler(std::function<void()> stop) {
   progress_.begin("training", plan_.training()->steps);
   flops_before_ = ops::gemm_flops();
   sent_before_ = sent_by_phase();
+  began_ = trace::seconds();
   StepHandler handler;
   handler.begin = [this](const Batch& batch) { return trainer_.begin(batch); };
   handler.finish = [this](StepMessage& message) { finish_step(message); };
@@ -111,12 +136,19 @@ void TrainingRun::finish_step(StepMessage& message) {
     communicator_.enter(ops::Phase::setup);  // what puts tensors together is not the step's traffic
     capture_.after_forward(message, trainer_.parameters());
   }
-  const std::optional<StepReport> report =
-      trainer_.finish(*message.step, {.stop = interrupt_signal() != 0});
+  StepVotes own{.stop = interrupt_signal() != 0};
+  if (checkpointer_) checkpointer_->vote(own);
+  const std::vector<SampleRequest>& requests = message.batch->requests;
+  if (sample_log_) sample_log_->add(trainer_.steps() + 1, requests);
+  for (const SampleRequest& request : requests) {
+    next_position_ = std::max(next_position_, request.position + 1);
+  }
+  const std::optional<StepReport> report = trainer_.finish(*message.step, own);
   work_seconds_ += trace::seconds() - message.start_seconds;
   wait_seconds_ += message.wait_seconds;
   if (!report) return;
-  if (captured) capture_.after_backward(trainer_.parameters(), run_folder_, communicator_.rank());
+  if (captured)
+    capture_.after_backward(trainer_.parameters(), options_.run_folder, communicator_.rank());
   finish_update(*report, message);
 }
 
@@ -140,6 +172,11 @@ void TrainingRun::finish_update(const StepReport& report, const StepMessage& mes
   flops_total_ += flops;
   last_step_end_ = end;
 
+  // The state is copied before anything else, and written meanwhile; the checkpoint gets its name
+  // only in a later step, or below, when the metrics of this one are in their file.
+  if (checkpointer_ && checkpointer_->is_due(report.step, trainer_.agreed(), trainer_.done())) {
+    write_checkpoint(report.step, message.batch->requests.front().epoch);
+  }
   EvaluationReport evaluation;
   if (trainer_.evaluation_due()) {
     evaluation = trainer_.evaluate();
@@ -151,7 +188,40 @@ void TrainingRun::finish_update(const StepReport& report, const StepMessage& mes
     progress_.say(
         fmt::format("step {}: loss {:.4g}, {}", report.step, report.loss, describe(evaluation)));
   }
-  if (trainer_.done()) stop_();
+  if (!trainer_.done()) return;
+  if (checkpointer_) checkpointer_->finish();
+  stop_();
+}
+
+void TrainingRun::write_checkpoint(std::int64_t step, std::int64_t epoch) {
+  std::vector<std::uint64_t> positions(static_cast<std::size_t>(communicator_.size()));
+  communicator_
+      .all_gather(ops::MeshAxis::world, std::as_bytes(std::span(&next_position_, 1)),
+                  std::as_writable_bytes(std::span(positions)))
+      .wait();
+  TrainingState state;
+  if (communicator_.rank() == 0) {
+    const ops::MeshShape& mesh = communicator_.mesh();
+    std::vector<std::uint64_t> next_positions;  // of the ranks that have samples of their own
+    for (int rank = 0; rank < communicator_.size(); ++rank) {
+      if (mesh.coordinates(rank).tensor > 0) continue;
+      next_positions.push_back(positions[static_cast<std::size_t>(rank)]);
+    }
+    const TrainingPlan& plan = *plan_.training();
+    state.step = step;
+    state.epoch = epoch;
+    state.seconds = trace::seconds() - began_ + (options_.resumed ? options_.resumed->seconds : 0);
+    state.seed = plan_.options().seed;
+    state.mesh = mesh;
+    state.stream = stream_;
+    state.consumed = consumed_.continued(global_batch_, std::move(next_positions));
+    state.next_lr = trainer_.schedule().at(step);
+    state.schedule = plan;
+    state.graph = options_.graph;
+    state.program = program_version();
+  }
+  checkpointer_->begin(step, trainer_.written_state(),
+                       communicator_.rank() == 0 ? state.to_json() : std::string());
 }
 
 void TrainingRun::write_row(const StepReport& report, const StepMessage& message, const Pace& pace,

@@ -5,21 +5,27 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "io/checkpoint/checkpoint.h"
 #include "ops/comm/traffic_ledger.h"
+#include "pipeline/checkpoint/checkpointer.h"
+#include "pipeline/checkpoint/training_state.h"
 #include "pipeline/checkpoint/weights.h"
 #include "pipeline/engine/engine.h"
 #include "pipeline/engine/trainer.h"
 #include "pipeline/observe/metrics.h"
 #include "pipeline/observe/progress.h"
+#include "pipeline/observe/sample_log.h"
 #include "pipeline/run/capture.h"
 
 namespace trib::pipeline {
 
-/// Figures of a training for the summary.
+/// Figures of a training for the summary; of this attempt at it.
 struct TrainingSummary {
+  std::int64_t resumed_after = 0;  ///< steps of earlier attempts
   std::int64_t steps = 0;
   std::int64_t global_batch = 0;
   double first_loss = 0, last_loss = 0;
@@ -33,12 +39,23 @@ struct TrainingSummary {
 
 class TrainingRun {
  public:
+  struct Options {
+    std::string run_folder;
+    CaptureOptions capture;
+    CheckpointSettings checkpoints;
+    std::string graph;                             ///< resolved, for the checkpoints
+    bool log_samples = false;                      ///< in samples/ of the run folder
+    std::optional<TrainingState> resumed;          ///< where an earlier attempt stood
+    std::function<void(const std::string&)> warn;  ///< what a person must see
+  };
   TrainingRun(const Plan& plan, ops::Communicator& communicator, Progress& progress,
-              CaptureOptions capture, std::string run_folder);
+              Options options);
 
   /// Take these values instead of the initial ones, before anything else.
   void start_from(const Weights& weights);
-  /// Read the held-out samples and evaluate the untrained model.
+  /// Take over the state of the training from the checkpoint that options.resumed is from.
+  void restore(const io::Checkpoint& checkpoint);
+  /// Read the held-out samples, and evaluate the untrained model.
   void prepare_evaluation(const Ingest& ingest);
   /// What the engine calls; `stop` ends the engine.
   StepHandler handler(std::function<void()> stop);
@@ -52,6 +69,7 @@ class TrainingRun {
 
   void finish_step(StepMessage& message);
   void finish_update(const StepReport& report, const StepMessage& message);
+  void write_checkpoint(std::int64_t step, std::int64_t epoch);
   void write_row(const StepReport& report, const StepMessage& message, const Pace& pace,
                  const EvaluationReport& evaluation);
   std::array<std::int64_t, ops::kPhases> sent_by_phase() const;
@@ -59,10 +77,16 @@ class TrainingRun {
   const Plan& plan_;
   ops::Communicator& communicator_;
   Progress& progress_;
-  std::string run_folder_;
+  Options options_;
   Trainer trainer_;
   Capture capture_;
+  std::optional<Checkpointer> checkpointer_;
   std::unique_ptr<MetricsWriter> metrics_;  // rank 0
+  std::optional<SampleLog> sample_log_;     // of ranks with samples of their own
+  ConsumedSamples consumed_;                // by earlier attempts
+  std::uint64_t stream_ = 0;                // Sampler::fingerprint()
+  std::uint64_t next_position_ = 0;         // behind the last sample this rank used
+  double began_ = 0;                        // run clock when training did
   std::function<void()> stop_;
   std::int64_t global_batch_;
   TrainingSummary summary_;

@@ -36,6 +36,7 @@ struct ProgramOptions {
   int signal = 0;                                  ///< sent when `signal_when` says so
   int signals = 1;                                 ///< how often, a moment apart
   std::function<bool()> signal_when;
+  std::function<void(pid_t)> watch;  ///< called again and again while the program runs
 };
 
 struct ProgramResult {
@@ -92,6 +93,7 @@ inline ProgramResult run_program(const std::vector<std::string>& command,
       ++signalled;
       kill(pid, options.signal);
     }
+    if (options.watch) options.watch(pid);
     if (result.seconds < options.timeout) continue;
     if (!result.timed_out) kill(pid, SIGTERM);
     result.timed_out = true;
