@@ -2,11 +2,31 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
+
+#include "ops/base/error.h"
+
 namespace trib::model {
+namespace {
+
+ShardingStrategy strategy_on(const ops::MeshShape& mesh, ShardingStrategy strategy) {
+  if (strategy == ShardingStrategy::hybrid) {
+    if (mesh.shard == 1 || mesh.data == 1) {
+      throw ConfigError(fmt::format(
+          "sharding: hybrid shards inside groups of ranks and replicates between them: the mesh "
+          "needs shard and data above 1, found {}",
+          mesh.to_string()));
+    }
+    return ShardingStrategy::full;
+  }
+  return mesh.shard == 1 ? ShardingStrategy::none : strategy;
+}
+
+}  // namespace
 
 ShardingPlan::ShardingPlan(const ParameterTable& table, const ShardingOptions& options,
                            const ops::MeshShape& mesh_shape, const ops::MeshCoordinates& at)
-    : strategy(mesh_shape.shard == 1 ? ShardingStrategy::none : options.strategy),
+    : strategy(strategy_on(mesh_shape, options.strategy)),
       prefetch(options.prefetch),
       accumulate(options.accumulate),
       mesh(mesh_shape),

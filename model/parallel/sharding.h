@@ -12,11 +12,12 @@
 namespace trib::model {
 
 /// What is sharded over the ranks of the shard axis (ZeRO, Rajbhandari et al., 2020; FSDP). Over
-/// the data axis everything is replicated: with both axes, `full` is FSDP's HYBRID_SHARD.
+/// the data axis everything is replicated.
 enum class ShardingStrategy : std::uint8_t {
   none,     ///< nothing: the shard axis is more of the data axis (DDP)
   grad_op,  ///< gradients and optimizer state (ZeRO-2, SHARD_GRAD_OP)
   full,     ///< parameters too (ZeRO-3, FULL_SHARD)
+  hybrid,   ///< full, on a mesh that has both axes (HYBRID_SHARD)
 };
 
 /// When the values of the next unit are asked for.
@@ -45,8 +46,9 @@ struct ShardingOptions {
 /// | full     | P/s        | P/s       | 2 P/s     | G (values) + G (gradients) |
 ///
 /// Accumulation needs gradients that are not yet reduced to stay: sharded gradients then take
-/// P + P/s, and communication no G for them. With s = 1 every strategy is `none`.
+/// P + P/s, and communication no G for them. Hybrid is full; with s = 1 every strategy is none.
 struct ShardingPlan {
+  /// Throws ConfigError for hybrid on a mesh that lacks one of its axes.
   ShardingPlan(const ParameterTable& table, const ShardingOptions& options,
                const ops::MeshShape& mesh, const ops::MeshCoordinates& place);
 

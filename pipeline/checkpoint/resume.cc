@@ -100,6 +100,9 @@ void check_model(const io::Checkpoint& checkpoint, const model::ParameterTable& 
     } else if (found->second.shape != spec.shape) {
       differences.push_back(fmt::format("{}: expected {}, found {}", spec.name,
                                         spec.shape.to_string(), found->second.shape.to_string()));
+    } else if (found->second.grid_width != spec.grid_width) {
+      differences.push_back(fmt::format("{}: expected a grid of {} columns, found {}", spec.name,
+                                        spec.grid_width, found->second.grid_width));
     }
   }
   for (const auto& [name, tensor] : tensors) {

@@ -178,6 +178,7 @@ void Plan::prepare_rest(PlannedNode& node) {
     require(input, StreamKind::steps, "a model");
     if (training_) throw ConfigError("a graph trains one model, and this is the second 'train'");
     training_ = node.train->prepare(input.info);
+    static_cast<void>(sharding());  // refuses what the mesh does not allow
   } else if (node.sink != nullptr) {
     node.sink->prepare(input.info, input.name());
   }

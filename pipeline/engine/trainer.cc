@@ -131,11 +131,21 @@ void Trainer::resume_after(std::int64_t steps) {
 void Trainer::keep_evaluation_batch(std::vector<Sample> samples) {
   if (samples.empty()) throw DataError("no held-out sample could be read for evaluation");
   evaluation_ = collate(std::move(samples));
+  // Ranks that lack a sample, because it was skipped, must take part in the collectives of those
+  // that have it.
+  const std::int64_t own =
+      (evaluation_.x_bchw.dim(0) + options_.rank_batch_size - 1) / options_.rank_batch_size;
+  std::vector<std::int64_t> passes(static_cast<std::size_t>(communicator_.size()));
+  communicator_
+      .all_gather(ops::MeshAxis::world, std::as_bytes(std::span(&own, 1)),
+                  std::as_writable_bytes(std::span(passes)))
+      .wait();
+  evaluation_passes_ = *std::max_element(passes.begin(), passes.end());
 }
 
 bool Trainer::evaluation_due() const {
   if (plan_.evaluate_every == 0) return false;
-  return steps_ % plan_.evaluate_every == 0 || steps_ == plan_.steps || agreed_.stop;
+  return steps_ % plan_.evaluate_every == 0 || steps_ == plan_.steps;
 }
 
 std::vector<std::string> Trainer::evaluation_columns() const {
@@ -158,7 +168,10 @@ EvaluationReport Trainer::evaluate() {
   }
   const std::int64_t count = evaluation_.x_bchw.dim(0);
   double loss_sum = 0;
-  for (std::int64_t begin = 0; begin < count; begin += options_.rank_batch_size) {
+  for (std::int64_t pass = 0; pass < evaluation_passes_; ++pass) {
+    const std::int64_t last = (count - 1) / options_.rank_batch_size;
+    const bool counts = pass <= last;  // else it is there for other ranks' sake
+    const std::int64_t begin = std::min(pass, last) * options_.rank_batch_size;
     const std::int64_t end = std::min(count, begin + options_.rank_batch_size);
     arena_.reset();
     model::Step step(input_of(evaluation_, begin, end, kEvaluationKey), arena_,
@@ -166,6 +179,7 @@ EvaluationReport Trainer::evaluate() {
     model_->begin(step, options_.seed);
     model_->forward(step);
     parameters_.end_forward();
+    if (!counts) continue;
     loss_sum += step.loss * static_cast<double>(end - begin);
     if (metrics) metrics->add(step);
   }

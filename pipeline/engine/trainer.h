@@ -54,6 +54,7 @@ class Trainer {
 
   /// Keep held-out samples for evaluate(); their order is the same in every run.
   void keep_evaluation_batch(std::vector<Sample> samples);
+  /// After the update just made.
   bool evaluation_due() const;
   /// Loss (and forecast errors) on the kept samples of all ranks.
   EvaluationReport evaluate();
@@ -89,6 +90,7 @@ class Trainer {
   model::CosineSchedule schedule_;
   StepArena arena_;
   Batch evaluation_;
+  std::int64_t evaluation_passes_ = 0;  // the same on all ranks
   std::int64_t steps_ = 0;
   std::int64_t micro_batch_ = 0;  // of the update under way
   double loss_sum_ = 0;           // of its micro-batches

@@ -38,10 +38,11 @@ StageDeclaration declaration() {
                     "Largest norm of the gradient; larger ones are scaled down. 0: off.")
           .at_least(0)
           .or_else(1.0),
-      param::choice("sharding", {"none", "grad_op", "full", "hybrid"},
-                    "What the ranks of the mesh's shard axis share: nothing (all gradients are "
-                    "summed), gradients and optimizer state (ZeRO-2), or parameters too (ZeRO-3). "
-                    "hybrid is full on a mesh with a data axis, over which shards are replicated.")
+      param::choice(
+          "sharding", {"none", "grad_op", "full", "hybrid"},
+          "What the ranks of the mesh's shard axis share: nothing (all gradients are "
+          "summed), gradients and optimizer state (ZeRO-2), or parameters too (ZeRO-3). "
+          "hybrid is full on a mesh with a data axis too, over which shards are replicated.")
           .or_else("full"),
       param::choice("prefetch", {"none", "backward_pre", "backward_post"},
                     "When the parameters of the next block are gathered: when they are needed, or "
@@ -113,6 +114,7 @@ class Train : public TrainStage {
     const std::string& strategy = p.string("sharding");
     plan_.sharding.strategy = strategy == "none"      ? Strategy::none
                               : strategy == "grad_op" ? Strategy::grad_op
+                              : strategy == "hybrid"  ? Strategy::hybrid
                                                       : Strategy::full;
     const std::string& prefetch = p.string("prefetch");
     plan_.sharding.prefetch = prefetch == "none"            ? model::Prefetch::none

@@ -57,7 +57,7 @@ class Kill : public CheckpointTest {
 TEST_F(Kill, TheEndIsTheSameBitForBit) {
   const std::string steps = std::to_string(20 * kills());
   const Arguments mesh =
-      set({"mesh.data=2", "train.steps=" + steps, "train.evaluate_every=0", "images.delay=6ms"});
+      set({"mesh.shard=2", "train.steps=" + steps, "train.evaluate_every=0", "images.delay=6ms"});
   run("g.yaml", "whole", mesh + set({"checkpoints.every=0"}) + Arguments{"--log-samples"}, 2);
   // Checkpoints are written all the time, so that kills hit every part of writing them.
   int killed = 0, attempts = 0;
