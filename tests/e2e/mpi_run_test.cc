@@ -51,6 +51,25 @@ TEST_F(MpiRun, SkippingReaderCompletes) {
   }
 }
 
+// With parameters in shards every rank must take part in each pass, also one with fewer samples.
+TEST_F(MpiRun, EvaluatesWhereARankLacksASample) {
+  const Arguments sets{"run",   "g.yaml",
+                       "--set", "mesh.shard=2",
+                       "--set", "train.accumulate=4",
+                       "--set", "images.fail_at=98",
+                       "--set", "images.on_error=skip"};
+  ProgramOptions options;
+  options.timeout = 60;
+  const ProgramResult result = mpirun(2, sets + Arguments{"--run-dir", "r"}, options);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(lines("r/skipped.jsonl").size(), 1U);
+  const ProgramResult one =
+      trib(sets + Arguments{"--set", "mesh.shard=1", "--run-dir", "one"}, options);
+  ASSERT_EQ(one.exit_code, 0) << one.err;
+  const double expected = std::stod(column("one", "eval_loss").back());
+  EXPECT_NEAR(std::stod(column("r", "eval_loss").back()), expected, 1e-5 * expected);
+}
+
 TEST_F(MpiRun, TraceHoldsAllRanks) {
   const ProgramResult result = mpirun(2, run_r_ + Arguments{"--set", "train.steps=5"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
