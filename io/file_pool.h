@@ -1,15 +1,27 @@
 // Open files, kept between reads.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <list>
 #include <memory>
+#include <numeric>
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace trib::io {
+
+/// Most bytes that are held while at most `capacity` files are open, of the bytes each would hold.
+inline std::int64_t largest_open(std::vector<std::size_t> of_files, std::size_t capacity) {
+  std::ranges::sort(of_files, std::greater<>());
+  of_files.resize(std::min(of_files.size(), capacity));
+  return static_cast<std::int64_t>(
+      std::accumulate(of_files.begin(), of_files.end(), std::size_t{0}));
+}
 
 /// At most `capacity` open files, one handle a path; the one unused for longest is closed first.
 /// Not thread-safe: to be used while holding the lock of the library behind File.

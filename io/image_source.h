@@ -52,6 +52,8 @@ class ImageSource {
   /// axis, pixel-interleaved rasters), sources that share the channels each decompress all of them
   /// and keep their own.
   virtual std::int64_t bytes_decoded() const = 0;
+  /// Most bytes that the caches of open files hold, as the memory ledger counts them.
+  virtual std::int64_t cache_bytes() const { return 0; }
 };
 
 /// Replace shell wildcards (*, ?, [..], {a,b}) in `patterns` by the files they match, sorted.

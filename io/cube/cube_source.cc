@@ -22,17 +22,22 @@ namespace {
 // Wavelengths of the same band in files of one sensor, in nm.
 constexpr double kSameWavelength = 0.1;
 
+// Of the bytes that a cache of chunks may have, those that a dataset can fill.
+std::size_t chunk_cache(const Hdf5Dataset& dataset, std::size_t most_bytes) {
+  if (dataset.chunks.empty()) return 0;
+  const std::size_t bytes = std::accumulate(
+      dataset.shape.begin(), dataset.shape.end(), size_of(*dataset.dtype),
+      [](std::size_t n, std::int64_t e) { return n * static_cast<std::size_t>(e); });
+  return std::min(most_bytes, bytes);
+}
+
 // A file of the pool with its datasets open.
 class OpenCube {
  public:
   OpenCube(const CubeHeader& header, std::size_t cache_bytes) : file_(header.path) {
-    const Hdf5Dataset& d = header.dataset;
-    const std::size_t bytes = std::accumulate(
-        d.shape.begin(), d.shape.end(), size_of(*d.dtype),
-        [](std::size_t n, std::int64_t e) { return n * static_cast<std::size_t>(e); });
-    const std::size_t cache = d.chunks.empty() ? 0 : std::min(cache_bytes, bytes);
+    const std::size_t cache = chunk_cache(header.dataset, cache_bytes);
     charged_ = static_cast<std::int64_t>(cache);
-    cube_ = file_.open(d, cache);
+    cube_ = file_.open(header.dataset, cache);
     if (header.labels) labels_ = file_.open(*header.labels, 0);
     memory_ledger::charge(MemoryKind::ingest, charged_);
   }
@@ -74,10 +79,12 @@ ChannelPlan plan_channels(const std::vector<std::int64_t>& selected) {
 class Hdf5CubeSource final : public ImageSource {
  public:
   explicit Hdf5CubeSource(const CubeOptions& options)
-      : pool_(std::max<std::size_t>(1, options.max_open_files),
-              [this, bytes = options.chunk_cache_bytes](const std::string& path) {
-                return std::make_unique<OpenCube>(files_[file_index_.at(path)].header, bytes);
-              }) {
+      : max_open_files_(std::max<std::size_t>(1, options.max_open_files)),
+        chunk_cache_bytes_(options.chunk_cache_bytes),
+        pool_(max_open_files_, [this](const std::string& path) {
+          return std::make_unique<OpenCube>(files_[file_index_.at(path)].header,
+                                            chunk_cache_bytes_);
+        }) {
     for (const std::string& path : expand_files(options.files)) add_file(path, options);
     if (files_.empty()) throw ConfigError("cube: no files given");
     if (images_.empty()) {
@@ -99,6 +106,7 @@ class Hdf5CubeSource final : public ImageSource {
     return {image(index).window.height, image(index).window.width};
   }
   std::int64_t bytes_decoded() const override { return bytes_decoded_; }
+  std::int64_t cache_bytes() const override;
 
   Provenance provenance(std::int64_t index) const override {
     return describe(files_[image(index).file], image(index).window);
@@ -139,9 +147,19 @@ class Hdf5CubeSource final : public ImageSource {
   std::map<std::string, std::size_t> file_index_;
   std::vector<Tile> images_;
   std::vector<Channel> channels_;
+  std::size_t max_open_files_, chunk_cache_bytes_;
   mutable FilePool<OpenCube> pool_;  // guarded by hdf5_family_lock()
   mutable std::atomic<std::int64_t> bytes_decoded_{0};
 };
+
+std::int64_t Hdf5CubeSource::cache_bytes() const {
+  if (channels_.empty()) return 0;  // no file is opened
+  std::vector<std::size_t> caches;
+  for (const File& file : files_) {
+    caches.push_back(chunk_cache(file.header.dataset, chunk_cache_bytes_));
+  }
+  return largest_open(std::move(caches), max_open_files_);
+}
 
 void Hdf5CubeSource::add_file(const std::string& path, const CubeOptions& options) {
   File file;

@@ -249,7 +249,11 @@ bool GridVariable::has(AxisRole role) const {
 }
 
 GridHeader read_grid_header(const NetcdfFile& file) {
-  return HeaderBuilder(file).build();
+  GridHeader header = HeaderBuilder(file).build();
+  for (GridVariable& variable : header.variables) {
+    variable.chunk_bytes = image_bytes(file, variable).in_chunks;
+  }
+  return header;
 }
 
 ImageBytes image_bytes(const NetcdfFile& file, const GridVariable& variable) {

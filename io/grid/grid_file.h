@@ -34,6 +34,7 @@ struct GridVariable {
   std::vector<AxisRole> roles;     ///< of each axis, in file order
   std::vector<double> levels_hpa;  ///< in file order; empty for surface variables
   Packing packing;
+  std::int64_t chunk_bytes = 0;  ///< of the chunks that one image touches; 0 without chunks
 
   bool has(AxisRole role) const;
 };

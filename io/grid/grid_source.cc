@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <mutex>
+#include <numeric>
 #include <span>
 #include <tuple>
 #include <unordered_map>
@@ -20,18 +21,29 @@
 namespace trib::io {
 namespace {
 
+// Caches of the variables of an open file: each holds the chunks that one image touches, as long as
+// there is room.
+std::vector<std::size_t> chunk_caches(const std::vector<const GridVariable*>& used,
+                                      std::size_t most_bytes) {
+  std::vector<std::size_t> caches;
+  for (const GridVariable* v : used) {
+    const auto wanted = static_cast<std::size_t>(v->chunk_bytes);
+    caches.push_back(wanted <= most_bytes ? wanted : 0);
+    most_bytes -= caches.back();
+  }
+  return caches;
+}
+
 // A file of the pool with its chunk caches, which are charged to the ledger.
 class OpenGridFile {
  public:
   OpenGridFile(const std::string& path, const std::vector<const GridVariable*>& used,
                std::size_t cache_bytes)
       : file_(path) {
-    for (const GridVariable* v : used) {
-      const auto wanted = static_cast<std::size_t>(image_bytes(file_, *v).in_chunks);
-      const std::size_t given = wanted <= cache_bytes ? wanted : 0;
-      file_.set_chunk_cache(v->variable, given);
-      cache_bytes -= given;
-      charged_ += static_cast<std::int64_t>(given);
+    const std::vector<std::size_t> caches = chunk_caches(used, cache_bytes);
+    for (std::size_t v = 0; v < used.size(); ++v) {
+      file_.set_chunk_cache(used[v]->variable, caches[v]);
+      charged_ += static_cast<std::int64_t>(caches[v]);
     }
     memory_ledger::charge(MemoryKind::ingest, charged_);
   }
@@ -54,10 +66,11 @@ class NetcdfGridSource final : public GridSource {
         first_timeline_(series_.timeline_of_channel[0]),
         allow_empty_fields_(options.allow_empty_fields),
         used_(variables_used()),
-        pool_(std::max<std::size_t>(1, options.max_open_files),
-              [this, bytes = options.chunk_cache_bytes](const std::string& path) {
-                return std::make_unique<OpenGridFile>(path, used_.at(path), bytes);
-              }) {
+        max_open_files_(std::max<std::size_t>(1, options.max_open_files)),
+        chunk_cache_bytes_(options.chunk_cache_bytes),
+        pool_(max_open_files_, [this](const std::string& path) {
+          return std::make_unique<OpenGridFile>(path, used_.at(path), chunk_cache_bytes_);
+        }) {
     for (std::int64_t m = 0; m < series_.num_members; ++m) {
       times_.insert(times_.end(), series_.times.begin(), series_.times.end());
     }
@@ -82,6 +95,14 @@ class NetcdfGridSource final : public GridSource {
   const std::vector<double>& times() const override { return times_; }
   std::int64_t num_members() const override { return series_.num_members; }
   std::int64_t bytes_decoded() const override { return bytes_decoded_; }
+  std::int64_t cache_bytes() const override {
+    std::vector<std::size_t> of_files;
+    for (const auto& [path, variables] : used_) {
+      const std::vector<std::size_t> caches = chunk_caches(variables, chunk_cache_bytes_);
+      of_files.push_back(std::accumulate(caches.begin(), caches.end(), std::size_t{0}));
+    }
+    return largest_open(std::move(of_files), max_open_files_);
+  }
 
   Provenance provenance(std::int64_t index) const override {
     check_index(index);
@@ -140,6 +161,7 @@ class NetcdfGridSource final : public GridSource {
   bool allow_empty_fields_;
   std::vector<double> times_;                                               // of images
   std::unordered_map<std::string, std::vector<const GridVariable*>> used_;  // by path
+  std::size_t max_open_files_, chunk_cache_bytes_;
   mutable FilePool<OpenGridFile> pool_;  // guarded by hdf5_family_lock()
   mutable std::atomic<std::int64_t> bytes_decoded_{0};
 };

@@ -1,6 +1,8 @@
 #include "pipeline/engine/plan.h"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 
 #include <fmt/format.h>
 
@@ -185,14 +187,13 @@ std::string Plan::describe(Split split, const SampleRequest& request) const {
   return nodes_[static_cast<std::size_t>(path.source)].source->describe(split, request.item);
 }
 
-// Between two stages both the images that go in and those that come out exist.
-std::int64_t Plan::item_bytes(const SourcePath& path, Split split, std::int64_t item,
-                              std::int64_t pieces_of_task) const {
+ReadBytes Plan::read_bytes(const SourcePath& path, std::int64_t item,
+                           std::int64_t pieces_of_task) const {
   const PlannedNode& source = nodes_[static_cast<std::size_t>(path.source)];
   StreamInfo at_edge = source.info;
-  at_edge.extent = source.source->extent(split, item);
+  at_edge.extent = source.source->extent(Split::train, item);
   std::int64_t before = at_edge.sample_bytes();
-  std::int64_t most = before;
+  ReadBytes most{before, before};
   io::Extent extent = at_edge.extent;
   std::int64_t count = 1;
   for (const int at : path.transforms) {
@@ -202,16 +203,57 @@ std::int64_t Plan::item_bytes(const SourcePath& path, Split split, std::int64_t 
     at_edge = node.info;
     at_edge.extent = extent;
     const std::int64_t after = count * at_edge.sample_bytes();
-    most = std::max(most, before + after);
+    most.waiting = std::max(most.waiting, after);
+    most.working = std::max(most.working, before + after);
     before = after;
   }
-  return std::max(most, pieces_of_task * ingest_.sample_bytes);
+  most.working = std::max(most.working, pieces_of_task * ingest_.sample_bytes);
+  return most;
 }
 
 std::int64_t Plan::task_bytes(const ReadTask& task) const {
   const SampleRequest& first = task.requests.front();
-  return item_bytes(sources_[static_cast<std::size_t>(first.source)], Split::train, first.item,
-                    static_cast<std::int64_t>(task.requests.size()));
+  return read_bytes(sources_[static_cast<std::size_t>(first.source)], first.item,
+                    static_cast<std::int64_t>(task.requests.size()))
+      .working;
+}
+
+// The budget counts the samples of a read from its start, but until they are cut there is only the
+// image. So of each read under way counts what it holds beyond its samples; of as many as there are
+// threads while they are worked on, of the others while they wait.
+std::int64_t Plan::image_bytes() const {
+  // Reads of an epoch differ in size and number of samples; so many tell what the largest are.
+  constexpr int kTasks = 1 << 16;
+  SamplerOptions options = sampler_options(Split::train);
+  options.epochs = 1;
+  Sampler sampler(std::move(options));
+  std::vector<std::int64_t> waiting, working;
+  for (int i = 0; i < kTasks; ++i) {
+    const std::optional<ReadTask> task = sampler.next();
+    if (!task) break;
+    const SampleRequest& first = task->requests.front();
+    const auto count = static_cast<std::int64_t>(task->requests.size());
+    const ReadBytes bytes =
+        read_bytes(sources_[static_cast<std::size_t>(first.source)], first.item, count);
+    const std::int64_t samples = count * ingest_.sample_bytes;
+    waiting.push_back(std::max<std::int64_t>(0, bytes.waiting - samples));
+    working.push_back(bytes.working - samples);
+  }
+  const auto sum_of_largest = [](std::vector<std::int64_t>& values, std::int64_t count) {
+    std::sort(values.begin(), values.end(), std::greater<>());
+    values.resize(std::min(values.size(), static_cast<std::size_t>(count)));
+    return std::accumulate(values.begin(), values.end(), std::int64_t{0});
+  };
+  const std::int64_t threads = std::min<std::int64_t>(options_.compute_threads, ingest_.reads);
+  return sum_of_largest(working, threads) + sum_of_largest(waiting, ingest_.reads - threads);
+}
+
+std::int64_t Plan::cache_bytes() const {
+  std::int64_t bytes = 0;
+  for (const SourcePath& path : sources_) {
+    bytes += nodes_[static_cast<std::size_t>(path.source)].source->cache_bytes();
+  }
+  return bytes;
 }
 
 void Plan::limit_ingest(const GraphDefinition& graph) {
@@ -228,8 +270,7 @@ void Plan::limit_ingest(const GraphDefinition& graph) {
     for (std::int64_t item = 0; item < source.items(Split::train); ++item) {
       const std::int64_t count = std::min(pieces(Split::train, path, item), sampler.largest_task());
       if (count == 0) continue;
-      largest_task_bytes =
-          std::max(largest_task_bytes, item_bytes(path, Split::train, item, count));
+      largest_task_bytes = std::max(largest_task_bytes, read_bytes(path, item, count).working);
     }
   }
   const std::int64_t batch = rank_batch_size();
@@ -241,7 +282,8 @@ void Plan::limit_ingest(const GraphDefinition& graph) {
   ingest_.least_bytes = waiting * ingest_.sample_bytes + largest_task_bytes + ingest_.collate_bytes;
   // Every thread busy, with a read in hand for the next to be free.
   ingest_.reads = 2 * io_threads + options_.compute_threads;
-  ingest_.read_bytes = largest_task_bytes;
+  ingest_.image_bytes = image_bytes();
+  ingest_.cache_bytes = cache_bytes();
   ingest_.items = graph.ingest.integer("items");
   ingest_.bytes = graph.ingest.bytes("bytes");
   if (ingest_.items == 0) {
@@ -291,11 +333,12 @@ std::array<std::int64_t, kMemoryKinds> Plan::predicted_bytes() const {
   const auto of = [&](MemoryKind kind) -> std::int64_t& {
     return bytes[static_cast<std::size_t>(kind)];
   };
-  // Waiting samples, reads and the batch being stacked, within what the budget allows; held-out
-  // samples stay for the whole run.
-  of(MemoryKind::ingest) =
-      std::min(ingest_.bytes, ingest_.items * ingest_.sample_bytes +
-                                  ingest_.reads * ingest_.read_bytes + ingest_.collate_bytes);
+  // Waiting samples, images they are cut from and the batch being stacked, within what the budget
+  // allows.
+  const std::int64_t flowing =
+      std::min(ingest_.bytes,
+               ingest_.items * ingest_.sample_bytes + ingest_.image_bytes + ingest_.collate_bytes);
+  of(MemoryKind::ingest) = ingest_.cache_bytes + flowing;
   if (const auto model = this->model(); model != nullptr) {
     constexpr auto kBytes = static_cast<std::int64_t>(sizeof(float));
     of(MemoryKind::parameters) = model->table().flat_size() * kBytes;
@@ -316,8 +359,10 @@ std::array<std::int64_t, kMemoryKinds> Plan::predicted_bytes() const {
         of(MemoryKind::checkpoint) = 3 * elements * kBytes;
       }
       if (training_->evaluate_every > 0) {
-        of(MemoryKind::ingest) +=
+        // They stay for the whole run; before it they are stacked.
+        const std::int64_t held_out =
             training_->evaluate_samples / options_.data_ranks() * ingest_.sample_bytes;
+        of(MemoryKind::ingest) = ingest_.cache_bytes + held_out + std::max(flowing, held_out);
       }
     }
   }

@@ -56,7 +56,14 @@ struct IngestLimits {
   std::int64_t sample_bytes = 0;   ///< of one sample as it is batched
   std::int64_t collate_bytes = 0;  ///< kept free for stacking a batch
   std::int64_t reads = 0;          ///< images in flight that are not yet samples
-  std::int64_t read_bytes = 0;     ///< that one of them holds at most
+  std::int64_t image_bytes = 0;    ///< that all of these hold at most beyond their samples' bytes
+  std::int64_t cache_bytes = 0;    ///< of open files
+};
+
+/// What a read holds at most until its samples are at the batch.
+struct ReadBytes {
+  std::int64_t waiting = 0;  ///< between two stages
+  std::int64_t working = 0;  ///< in a stage, where both what goes in and what comes out exist
 };
 
 struct PlanOptions {
@@ -121,8 +128,9 @@ class Plan {
   void check_evaluation() const;
   bool holds_out(const SourcePath& path) const;
   std::int64_t pieces(Split split, const SourcePath& path, std::int64_t item) const;
-  std::int64_t item_bytes(const SourcePath& path, Split split, std::int64_t item,
-                          std::int64_t pieces) const;
+  ReadBytes read_bytes(const SourcePath& path, std::int64_t item, std::int64_t pieces) const;
+  std::int64_t image_bytes() const;
+  std::int64_t cache_bytes() const;
 
   PlanOptions options_;
   ConsumedSamples consumed_;

@@ -79,6 +79,8 @@ class SourceStage : public Stage {
   /// Bytes of files that read() has decoded so far, as io::ImageSource counts them; 0 for sources
   /// without files.
   virtual std::int64_t bytes_decoded() const { return 0; }
+  /// Most bytes that caches of open files hold, as io::ImageSource says.
+  virtual std::int64_t cache_bytes() const { return 0; }
 };
 
 /// Delivers the first samples of the training split, up to the stage that asks, for a pass over

@@ -26,6 +26,7 @@ class ImageSetStage : public SourceStage {
   bool holds_out() const override { return holdout_ > 0; }
   bool skips_errors() const override { return skips_errors_; }
   std::int64_t bytes_decoded() const override { return source_->bytes_decoded(); }
+  std::int64_t cache_bytes() const override { return source_->cache_bytes(); }
   Sample read(Split split, const SampleRequest& request) const override;
   std::string describe(Split split, std::int64_t item) const override;
 

@@ -123,6 +123,9 @@ class ReadNetcdf : public SourceStage {
     return source_->bytes_decoded() +
            (target_source_ == nullptr ? 0 : target_source_->bytes_decoded());
   }
+  std::int64_t cache_bytes() const override {
+    return source_->cache_bytes() + (target_source_ == nullptr ? 0 : target_source_->cache_bytes());
+  }
 
   Sample read(Split split, const SampleRequest& request) const override {
     const Item& item = list(split)[static_cast<std::size_t>(request.item)];
