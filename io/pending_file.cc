@@ -29,6 +29,17 @@ PendingFile::~PendingFile() {
   if (!committed_) ::unlink(temporary_.c_str());
 }
 
+// Not posix_fallocate: where it must do without the system's help it writes to each block.
+void PendingFile::reserve(std::size_t bytes) {
+  if (bytes == 0) return;
+  int result = 0;
+  do {
+    result = ::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes));
+  } while (result != 0 && errno == EINTR);
+  const bool is_unknown = errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL;
+  if (result != 0 && !is_unknown) fail("written");
+}
+
 void PendingFile::write(const void* data, std::size_t count) {
   const auto* bytes = static_cast<const std::byte*>(data);
   while (count > 0) {

@@ -16,6 +16,9 @@ class PendingFile {
   PendingFile(const PendingFile&) = delete;
   PendingFile& operator=(const PendingFile&) = delete;
 
+  /// Have room for a file of `bytes` before it is written, so that one that does not fit takes none
+  /// from others. File systems that know of no such thing are not asked for more.
+  void reserve(std::size_t bytes);
   void write(const void* data, std::size_t count);
   void commit();
 

@@ -195,6 +195,7 @@ void write_safetensors(const std::string& path, const std::vector<NamedTensor>& 
 
   PendingFile file(path);
   const auto length = static_cast<std::uint64_t>(text.size());
+  file.reserve(sizeof length + text.size() + offset);
   file.write(&length, sizeof length);
   file.write(text.data(), text.size());
   for (const std::size_t i : data_order) {

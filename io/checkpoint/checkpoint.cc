@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -27,7 +28,12 @@ CheckpointIndex read_index(const std::string& folder) {
     throw DataError(fmt::format("{}: cannot be opened: {}", path, std::strerror(errno)));
   }
   const std::string text{std::istreambuf_iterator<char>(stream), {}};
-  return CheckpointIndex::from_json(text, path);
+  CheckpointIndex index = CheckpointIndex::from_json(text, path);
+  const auto step = step_of(std::filesystem::path(folder).filename().string());
+  if (step && *step != index.step) {
+    throw DataError(fmt::format("{}: is of step {}, expected {}", path, index.step, *step));
+  }
+  return index;
 }
 
 std::string place_of(const SafetensorsFile& file, const CheckpointPiece& piece) {
@@ -108,7 +114,7 @@ std::vector<std::string> Checkpoint::verify() const {
     for (const std::size_t i : pieces) {
       const CheckpointPiece& piece = index_.pieces[i];
       try {
-        Tensor data = Tensor::empty({piece.elements.size()}, DType::f32, MemoryKind::checkpoint);
+        Tensor data = Tensor::empty({piece.elements.size()}, DType::f32, MemoryKind::workspace);
         read_piece(file, piece, data.data<float>());
       } catch (const DataError& error) {
         messages[i] = error.what();
@@ -155,7 +161,7 @@ void Checkpoint::read(const std::string& tensor, const std::string& state, const
       read_piece(file, piece, to + (copies.front().to - elements.begin));
       return;
     }
-    Tensor buffer = Tensor::empty({size}, DType::f32, MemoryKind::checkpoint);
+    Tensor buffer = Tensor::empty({size}, DType::f32, MemoryKind::workspace);
     const float* data = buffer.data<float>();
     read_piece(file, piece, buffer.data<float>());
     for (const RunCopy& copy : copies) {

@@ -17,7 +17,7 @@ class Checkpoint {
  public:
   /// Open FOLDER/step-N: reads the index, and the headers of all files. Throws DataError naming the
   /// file, and the tensor where one is at fault: missing or truncated files, keys or sizes other
-  /// than in the index.
+  /// than in the index, an index that is damaged or of another step than the folder.
   explicit Checkpoint(const std::string& path);
   ~Checkpoint();
   Checkpoint(const Checkpoint&) = delete;

@@ -28,16 +28,6 @@ namespace fs = std::filesystem;
 constexpr std::string_view kPrefix = "step-";
 constexpr const char* kLatest = "latest";
 
-/// The N of a name step-N.
-std::optional<std::int64_t> step_of(std::string_view name) {
-  if (!name.starts_with(kPrefix)) return {};
-  name.remove_prefix(kPrefix.size());
-  std::int64_t step = 0;
-  const auto [stop, error] = std::from_chars(name.data(), name.data() + name.size(), step);
-  if (error != std::errc() || stop != name.data() + name.size() || step < 0) return {};
-  return name.front() == '-' ? std::nullopt : std::optional(step);
-}
-
 /// Whether a name is that of a checkpoint, or of `latest`, with `ending` behind.
 bool has_ending(std::string_view name, std::string_view ending) {
   if (!name.ends_with(ending)) return false;
@@ -72,6 +62,15 @@ void remove_endings(const std::string& folder, const std::vector<std::string_vie
 
 std::string checkpoint_name(std::int64_t step) {
   return fmt::format("{}{}", kPrefix, step);
+}
+
+std::optional<std::int64_t> step_of(std::string_view name) {
+  if (!name.starts_with(kPrefix)) return {};
+  name.remove_prefix(kPrefix.size());
+  std::int64_t step = 0;
+  const auto [stop, error] = std::from_chars(name.data(), name.data() + name.size(), step);
+  if (error != std::errc() || stop != name.data() + name.size() || step < 0) return {};
+  return name.front() == '-' ? std::nullopt : std::optional(step);
 }
 
 std::string rank_file_name(int rank) {
@@ -137,6 +136,19 @@ void prune_checkpoints(const std::string& folder, std::int64_t keep) {
   }
   if (!checkpoints.empty()) sync_folder(folder);
   remove_endings(folder, {".removed"});
+}
+
+void set_newer_aside(const std::string& checkpoint) {
+  const fs::path path(checkpoint);
+  const std::string folder = path.parent_path();
+  const std::string name = path.filename();
+  bool is_any_newer = false;
+  for (const std::string& other : list_checkpoints(folder)) {
+    if (step_of(fs::path(other).filename().string()) <= step_of(name)) continue;
+    set_damaged_aside(other);
+    is_any_newer = true;
+  }
+  if (is_any_newer) point_latest(folder, name);
 }
 
 void clean_checkpoints(const std::string& folder) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 namespace trib::io {
 
@@ -11,6 +12,8 @@ inline constexpr const char* kIndexFile = "index.json";
 
 /// "step-120"
 std::string checkpoint_name(std::int64_t step);
+/// The N of a name step-N.
+std::optional<std::int64_t> step_of(std::string_view name);
 /// "rank-00003.safetensors"
 std::string rank_file_name(int rank);
 

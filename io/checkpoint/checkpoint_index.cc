@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <xxhash.h>
 
 #include "io/checkpoint/split_runs.h"
 #include "ops/base/error.h"
@@ -46,6 +47,11 @@ Json to_json(const CheckpointPiece& piece) {
   json["elements"] = to_json(piece.elements);
   json["xxh3"] = fmt::format("{:016x}", piece.checksum);
   return json;
+}
+
+/// How an index with these bytes before it ends.
+std::string ending_of(std::string_view text) {
+  return fmt::format("\"xxh3\": \"{:016x}\"\n}}\n", XXH3_64bits(text.data(), text.size()));
 }
 
 // ---- parsing; errors say what is wrong, callers add the place
@@ -167,6 +173,16 @@ auto at_place(const std::string& place, const Parse& parse) {
   }
 }
 
+/// Numbers that were damaged can still make a sound index of something else.
+void check_ending(std::string_view text) {
+  static const std::size_t kLength = ending_of("").size();
+  const std::size_t length = text.size() - std::min(text.size(), kLength);
+  const std::string expected = ending_of(text.substr(0, length));
+  require(text.substr(length) == expected,
+          fmt::format("is damaged: its text is one that ends with {}, but does not",
+                      expected.substr(0, expected.find('\n'))));
+}
+
 // ---- coverage
 
 /// First position of 0 .. count that no range holds; `count` if all are held.
@@ -275,7 +291,8 @@ std::string CheckpointIndex::to_json() const {
     for (const CheckpointPiece& piece : pieces) {
       text += std::exchange(separator, ",\n") + io::to_json(piece).dump();
     }
-    return text + "\n]\n}\n";
+    text += "\n],\n";
+    return text + ending_of(text);
   } catch (const Json::exception& error) {
     throw RuntimeError(fmt::format("a checkpoint's index cannot be written: {}", error.what()));
   }
@@ -333,6 +350,7 @@ void CheckpointIndex::check(const std::string& path) const {
 CheckpointIndex CheckpointIndex::from_json(const std::string& text, const std::string& path) {
   CheckpointIndex index = parse(text, path);
   index.check(path);
+  at_place(path, [&] { check_ending(text); });
   return index;
 }
 

@@ -8,7 +8,12 @@
 //                "rank-00003.safetensors", "key": "value/blocks.0.attn.qkv.weight",
 //                "split": {"axis": 0, "groups": 3, "own": [[16, 32]]}, "elements": [512, 1024],
 //                "xxh3": "a1b2c3d4e5f60718"}, ...],
-//    "training": {...}}
+//    "training": {...},
+//    "xxh3": "0f1e2d3c4b5a6978"
+//   }
+//
+// The last member, on a line of its own, is the XXH3 (64 bits, seed 0) of all bytes before that
+// line; `head -n -2 index.json | xxhsum -H3` finds it too.
 //
 // A piece without a "split" is cut from the whole tensor. All elements are F32. A position
 // embedding has a "grid_width" beside its shape.
@@ -58,7 +63,8 @@ struct CheckpointIndex {
 
   /// Throws RuntimeError if `training` is no JSON object.
   std::string to_json() const;
-  /// Parse and check(). Throws DataError naming `path`, the tensor and what is wrong.
+  /// Parse, check() and compare the checksum. Throws DataError naming `path`, the tensor and what
+  /// is wrong.
   static CheckpointIndex from_json(const std::string& text, const std::string& path);
   /// Parse alone: known version, names and numbers as they should be, file names without folders.
   /// Enough for one rank's part of an index. Throws DataError.

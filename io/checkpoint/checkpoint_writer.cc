@@ -65,6 +65,16 @@ bool is_valid(const std::string& path) {
   }
 }
 
+/// A checkpoint that has its name is complete, whatever fails now: readers list the folder and do
+/// not need `latest`. Before an older checkpoint is removed the folder is flushed again.
+void announce(const std::string& folder, std::int64_t step) {
+  try {
+    sync_folder(folder);
+    point_latest(folder, checkpoint_name(step));
+  } catch (const RuntimeError&) {
+  }
+}
+
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(std::string folder, std::int64_t step)
@@ -129,14 +139,13 @@ std::string CheckpointWriter::commit(int ranks,
   if (fs::exists(fs::symlink_status(path_))) {
     if (is_valid(path_)) {
       discard();
-      point_latest(folder_, checkpoint_name(step_));
+      announce(folder_, step_);
       return path_;
     }
     set_damaged_aside(path_);
   }
   rename_path(temporary_, path_);
-  sync_folder(folder_);
-  point_latest(folder_, checkpoint_name(step_));
+  announce(folder_, step_);
   return path_;
 }
 

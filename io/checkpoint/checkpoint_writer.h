@@ -37,7 +37,8 @@ class CheckpointWriter {
   /// step-N and then point `latest` at it. Called by one rank after write_rank has returned on all.
   /// What does not cover all elements never takes the name. A folder step-N that is there already
   /// is kept if it is a valid checkpoint, and the new one dropped; else it is set aside as
-  /// step-N.damaged (or .damaged-2, ...). Returns the path of step-N.
+  /// step-N.damaged (or .damaged-2, ...). Once there is a step-N this does not fail: `latest` is
+  /// then left as it is if it cannot be changed. Returns the path of step-N.
   std::string commit(int ranks, const std::map<std::string, CheckpointTensor>& tensors,
                      const std::string& training) const;
   /// Remove what was written. Called by one rank when none writes any more.
@@ -54,6 +55,10 @@ class CheckpointWriter {
 /// checkpoint is renamed to step-N.removed before its files go. A checkpoint in the making is left
 /// alone. Throws RuntimeError.
 void prune_checkpoints(const std::string& folder, std::int64_t keep);
+/// Give all checkpoints that are newer than FOLDER/step-N the name step-M.damaged (or .damaged-2,
+/// ...), and let `latest` point at step-N. For one who goes on from it and has found the newer ones
+/// to be damaged: they are to be written again, and not to count as kept. Throws RuntimeError.
+void set_newer_aside(const std::string& checkpoint);
 /// Remove what killed runs left behind: step-N.tmp, step-N.removed, latest.tmp. Only when no rank
 /// is writing a checkpoint there. Throws RuntimeError.
 void clean_checkpoints(const std::string& folder);

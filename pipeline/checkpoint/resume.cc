@@ -34,7 +34,11 @@ std::vector<std::string> faults_of(const std::string& path) {
         faults.push_back(fmt::format("{}: {} has no {}", path, name, state));
       }
     }
-    TrainingState::from_json(checkpoint.index().training, path);
+    const auto state = TrainingState::from_json(checkpoint.index().training, path);
+    if (state.step != checkpoint.index().step) {
+      faults.push_back(fmt::format("{}: its training state is of step {}, expected {}", path,
+                                   state.step, checkpoint.index().step));
+    }
     return faults;
   } catch (const DataError& error) {
     return {error.what()};

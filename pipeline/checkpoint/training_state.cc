@@ -35,7 +35,9 @@ class Reader {
 
   const ordered_json& object(std::string_view key) const { return object_.at(key); }
   std::int64_t count(std::string_view key) const {
-    return static_cast<std::int64_t>(natural(key, object_.at(key)));
+    const std::uint64_t value = natural(key, object_.at(key));
+    if (value > INT64_MAX) wrong(key, "a whole number below 2^63", object_.at(key));
+    return static_cast<std::int64_t>(value);
   }
   std::uint64_t natural(std::string_view key) const { return natural(key, object_.at(key)); }
   double number(std::string_view key) const {

@@ -333,9 +333,11 @@ std::string import_checkpoint(const std::string& file, const std::string& folder
     writer.write_rank(0, pieces);
     made = writer.commit(1, table, "{}");
   } catch (...) {
-    writer.discard();
-    std::error_code ignored;
-    fs::remove(folder, ignored);  // if it is empty
+    try {
+      writer.discard();
+      fs::remove(folder);              // if it is empty
+    } catch (const std::exception&) {  // what went wrong first is the reason
+    }
     throw;
   }
   return fmt::format("{}: {} of {}, {} parameters\n", made, plural(tensors.size(), "tensor"), file,

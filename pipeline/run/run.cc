@@ -15,6 +15,7 @@
 
 #include "io/checkpoint/checkpoint.h"
 #include "io/checkpoint/checkpoint_writer.h"
+#include "io/pending_file.h"
 #include "model/model.h"
 #include "ops/base/error.h"
 #include "ops/comm/communicator.h"
@@ -227,7 +228,19 @@ class Run {
     if (!plan_->training() || checkpoint_settings().keep == 0) return;
     // Its being there marks a run that can be resumed, if only from the beginning.
     create_folder(folder_ + "/checkpoints");
+    flush_name(folder_ + "/..");
+    flush_name(folder_);
     io::clean_checkpoints(folder_ + "/checkpoints");
+    if (!checkpoint_path_.empty()) io::set_newer_aside(checkpoint_path_);
+  }
+
+  // Who may not read a folder cannot flush it; the run needs no more than that it is there.
+  static void flush_name(const std::string& folder) {
+    try {
+      io::sync_folder(folder);
+    } catch (const RuntimeError& error) {
+      warn(error.what());
+    }
   }
 
   CheckpointSettings checkpoint_settings() const {

@@ -25,6 +25,13 @@ class Resume : public CheckpointTest {
     stream.seekp(-from_end, std::ios::end);
     stream.put(static_cast<char>(byte ^ 0x10));
   }
+  /// An index that is sound, but says something else.
+  void edit_index(const std::string& checkpoint,
+                  const std::function<void(io::CheckpointIndex&)>& change) const {
+    io::CheckpointIndex index = io::Checkpoint(checkpoint).index();
+    change(index);
+    std::ofstream(checkpoint + "/index.json") << index.to_json();
+  }
   /// Path and content of all files below a folder.
   std::map<std::string, std::string> files(const std::string& folder) const {
     std::map<std::string, std::string> found;
@@ -114,6 +121,21 @@ TEST_F(Resume, DamagedCheckpointsArePassedOver) {
        "rank-00000.safetensors"},
       {"no index", [&](const std::string& f) { std::filesystem::remove(f + "step-20/index.json"); },
        "index.json"},
+      {"another step",
+       [&](const std::string& f) {
+         edit_index(f + "step-20", [](io::CheckpointIndex& index) {
+           index.training.replace(index.training.find("\"step\":20"), 9, "\"step\":21");
+         });
+       },
+       "its training state is of step 21, expected 20"},
+      {"no moments",
+       [&](const std::string& f) {
+         edit_index(f + "step-20", [](io::CheckpointIndex& index) {
+           std::erase_if(index.pieces,
+                         [](const auto& piece) { return piece.state != io::kValueState; });
+         });
+       },
+       "norm.weight has no exp_avg"},
       {"half an index",
        [&](const std::string& f) { std::filesystem::resize_file(f + "step-20/index.json", 5000); },
        "index.json"},
@@ -134,6 +156,8 @@ TEST_F(Resume, DamagedCheckpointsArePassedOver) {
     EXPECT_THAT(result.out + result.err, HasSubstr(after));
     expect_same_training("d", "r", 20);
     EXPECT_EQ(io::Checkpoint(checkpoint("d", 20)).verify(), std::vector<std::string>{});
+    EXPECT_TRUE(exists("d/checkpoints/step-20.damaged"));
+    EXPECT_EQ(std::filesystem::read_symlink(path("d/checkpoints/latest")), "step-20");
   }
 }
 

@@ -107,9 +107,20 @@ TEST_F(DamagedCheckpoint, HasAFlippedBit) {
 TEST_F(DamagedCheckpoint, HasAnEditedChecksum) {
   // XXH3 of the floats 2 and 3, as the library's own program has it.
   edit(index_, "b9044cbf5f732fb1", "0000000000000000");
-  EXPECT_THAT(Checkpoint(path_).verify(),
-              ElementsAre(file_ + ": b (value): checksum 0000000000000000 expected, "
-                                  "b9044cbf5f732fb1 found"));
+  EXPECT_THAT(message(path_), HasSubstr(index_ + ": is damaged"));
+}
+
+TEST_F(DamagedCheckpoint, HasAnEditedTraining) {
+  edit(index_, R"("epoch":3)", R"("epoch":2)");
+  EXPECT_THAT(message(path_), HasSubstr(index_ + ": is damaged"));
+}
+
+TEST_F(DamagedCheckpoint, IsOfAnotherStepThanItsFolder) {
+  const std::string other = std::filesystem::path(path_).replace_filename("step-8");
+  std::filesystem::rename(path_, other);
+  EXPECT_EQ(message(other), other + "/index.json: is of step 7, expected 8");
+  std::filesystem::rename(other, path_ + ".damaged");
+  EXPECT_EQ(message(path_ + ".damaged"), "");
 }
 
 TEST_F(DamagedCheckpoint, IsDamagedWhileOpen) {

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 
 #include "ops/base/error.h"
+#include "ops/base/memory_ledger.h"
 #include "tests/io/checkpoint_fixture.h"
 
 namespace trib::io {
@@ -174,6 +175,18 @@ TEST(Checkpoint, ListsCheckpointsNewestFirst) {
   EXPECT_THAT(list_checkpoints(folder),
               ElementsAre(folder + "/step-100", folder + "/step-10", folder + "/step-9"));
   EXPECT_THAT(list_checkpoints(folder + "/nowhere"), IsEmpty());
+}
+
+TEST(Checkpoint, IsReadWithoutTheMemoryOfItsWriter) {
+  const Checkpoint checkpoint(write_small(make_folder(), 1));
+  memory_ledger::reset_peaks();
+  const auto writer = memory_ledger::use(MemoryKind::checkpoint);
+  const auto workspace = memory_ledger::use(MemoryKind::workspace);
+  EXPECT_TRUE(checkpoint.verify().empty());
+  std::vector<float> some(3);
+  checkpoint.read("w", kValueState, {}, {1, 4}, some.data());  // parts of pieces
+  EXPECT_EQ(memory_ledger::use(MemoryKind::checkpoint).peak, writer.peak);
+  EXPECT_GT(memory_ledger::use(MemoryKind::workspace).peak, workspace.peak);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "io/pending_file.h"
 #include "io/safetensors.h"
 #include "ops/base/error.h"
 #include "tests/io/checkpoint_fixture.h"
@@ -186,6 +187,30 @@ TEST(CheckpointWriter, PrunesAllButTheNewest) {
   prune_checkpoints(folder + "/nowhere", 1);
 }
 
+TEST(CheckpointWriter, SetsNewerOnesAside) {
+  const std::string folder = make_folder();
+  for (const int step : {8, 9, 10, 11}) write_small(folder, step);
+  write_small(folder, 12, 1, false);
+  fs::create_directory(folder + "/step-10.damaged");
+  set_newer_aside(folder + "/step-9");
+  const auto expected = ElementsAre("latest", "step-10.damaged", "step-10.damaged-2",
+                                    "step-11.damaged", "step-12.tmp", "step-8", "step-9");
+  EXPECT_THAT(names_in(folder), expected);
+  EXPECT_EQ(fs::read_symlink(folder + "/latest"), "step-9");
+  set_newer_aside(folder + "/step-9");
+  EXPECT_THAT(names_in(folder), expected);
+}
+
+TEST(CheckpointWriter, NeedsNoLatest) {
+  const std::string folder = make_folder();
+  fs::create_directory(folder + "/latest");
+  store(folder + "/latest/notes.txt", "in the way");
+  EXPECT_EQ(write_small(folder, 5), folder + "/step-5");
+  EXPECT_EQ(write_small(folder, 5), folder + "/step-5") << "is there already";
+  EXPECT_EQ(first_of(folder + "/step-5"), 1.0F);
+  EXPECT_THAT(list_checkpoints(folder), ElementsAre(folder + "/step-5"));
+}
+
 TEST(CheckpointWriter, CleansUpWhatKilledRunsLeft) {
   const std::string folder = make_folder();
   write_small(folder, 1);
@@ -277,6 +302,31 @@ TEST(CheckpointWriter, SaysThatTheDiskIsFull) {
   } catch (const std::exception& error) {
     ADD_FAILURE() << error.what();
   }
+  EXPECT_EQ(::umount(folder.c_str()), 0);
+}
+
+TEST(CheckpointWriter, ReservesItsRoomFirst) {
+  const std::string folder = make_folder();
+  if (::mount("tmpfs", folder.c_str(), "tmpfs", 0, "size=128k") != 0) {
+    GTEST_SKIP() << "no file system of 128 KB can be mounted here: " << std::strerror(errno);
+  }
+  const auto available = [&] { return fs::space(folder).available; };
+  const auto before = available();
+  {
+    PendingFile fits(folder + "/fits");
+    fits.reserve(65536);
+    EXPECT_EQ(available(), before - 65536) << "before anything is written";
+    PendingFile large(folder + "/large");
+    EXPECT_THAT(message([&] { large.reserve(131072); }),
+                AllOf(HasSubstr("/large: cannot be written"), HasSubstr("No space left")));
+    EXPECT_EQ(available(), before - 65536) << "others may still write";
+    fits.write("text", 4);
+    fits.commit();
+  }
+  EXPECT_EQ(load(folder + "/fits"), "text") << "no longer than what was written";
+  EXPECT_THAT(names_in(folder), ElementsAre("fits"));
+  EXPECT_THAT(message_without_room(folder), HasSubstr("No space left"));
+  EXPECT_THAT(names_in(folder + "/step-2.tmp"), IsEmpty()) << "not even for discard() to remove";
   EXPECT_EQ(::umount(folder.c_str()), 0);
 }
 

@@ -79,6 +79,12 @@ TEST(TrainingStateTest, NamesWhatIsWrong) {
   bad["step"] = -1;
   EXPECT_THAT(error_of(bad), HasSubstr("key 'step' is -1; expected a whole number of at least 0"));
   bad = good;
+  bad["step"] = 9223372036854775808U;
+  EXPECT_THAT(error_of(bad),
+              HasSubstr("key 'step' is 9223372036854775808; expected a whole number below 2^63"));
+  bad["step"] = 9223372036854775807;
+  EXPECT_EQ(error_of(bad), "");
+  bad = good;
   bad["samples"]["next_positions"] = {1, 2, 3};
   EXPECT_THAT(error_of(bad), HasSubstr("key 'samples' cannot be"));
   bad = good;
