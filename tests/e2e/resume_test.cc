@@ -135,7 +135,7 @@ TEST_F(Resume, DamagedCheckpointsArePassedOver) {
                          [](const auto& piece) { return piece.state != io::kValueState; });
          });
        },
-       "norm.weight has no exp_avg"},
+       " has no exp_avg"},
       {"half an index",
        [&](const std::string& f) { std::filesystem::resize_file(f + "step-20/index.json", 5000); },
        "index.json"},
