@@ -67,7 +67,7 @@ ForecastHead::ForecastHead(ParameterTable& table, const ModelPlan& plan,
                          plan.group);
   }
   // A small last layer starts a residual forecast next to persistence.
-  Split rows = variable_split_;
+  TensorSplit rows = variable_split_;
   if (rows.active()) rows = {.axis = 0, .groups = plan.patch_pixels(), .own = rows.own};
   last_ = std::make_unique<Linear>(
       table, fmt::format("head.{}", 2 * options.depth), plan.dim,

@@ -41,7 +41,7 @@ class ForecastHead : public Layer {
   // By own variable: its place among own targets, and among own channels if it is added to them.
   std::vector<std::int64_t> targets_, channels_;
   std::int64_t all_variables_ = 0;
-  Split variable_split_;  // of the prediction, axis 1
+  TensorSplit variable_split_;  // of the prediction, axis 1
   std::vector<float> row_weights_;
   std::vector<ChainLinear> hidden_;
   std::unique_ptr<Linear> last_;

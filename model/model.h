@@ -28,7 +28,7 @@ struct Output {
   std::string name;
   Tensor tensor;            ///< this rank's part
   std::int64_t extent = 0;  ///< of the split axis over all ranks
-  Split split = {};         ///< inactive: every rank has all of it
+  TensorSplit split = {};   ///< inactive: every rank has all of it
 };
 
 /// One link of the chain. Layers keep no state of a batch: that lives in the Step, so that several

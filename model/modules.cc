@@ -18,7 +18,7 @@ Linear::Linear(ParameterTable& table, const std::string& name, std::int64_t in, 
   bias_ = table.add({.name = name + ".bias",
                      .shape = {out},
                      .decay = false,
-                     .split = options.split.axis == 0 ? options.split : Split{}});
+                     .split = options.split.axis == 0 ? options.split : TensorSplit{}});
 }
 
 void Linear::forward(const Parameters& parameters, float* y_ro, const float* x_ri,

@@ -20,7 +20,7 @@ class Linear {
   struct Options {
     bool with_bias = true;
     Init init = Init::xavier_uniform;
-    Split split = {};  ///< of the weight; the bias follows its rows
+    TensorSplit split = {};  ///< of the weight; the bias follows its rows
   };
   Linear(ParameterTable& table, const std::string& name, std::int64_t in, std::int64_t out,
          const Options& options);

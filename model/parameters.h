@@ -37,7 +37,7 @@ struct ParameterSpec {
   bool decay = true;            ///< whether AdamW decays it
   bool trainable = true;        ///< false for fixed embeddings
   std::int64_t grid_width = 0;  ///< for sincos_2d
-  Split split = {};             ///< the part this rank holds
+  TensorSplit split = {};       ///< the part this rank holds
   /// Whether a rank's gradient is a part of the sum over the tensor axis, though each holds all.
   bool partial_gradient = false;
   int unit = 0;             ///< filled in by the table

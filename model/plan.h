@@ -32,8 +32,8 @@ struct ModelPlan {
   std::int64_t all_channels() const { return static_cast<std::int64_t>(input.channels.size()); }
   std::int64_t channels() const { return own_channels.size(); }
   /// The split of a parameter whose axis is made of runs over all channels.
-  Split channel_split(int axis, std::int64_t groups = 1) const {
-    return is_distributed() ? Split{axis, groups, {own_channels}} : Split{};
+  TensorSplit channel_split(int axis, std::int64_t groups = 1) const {
+    return is_distributed() ? TensorSplit{axis, groups, {own_channels}} : TensorSplit{};
   }
   /// Whether other ranks work on other channels.
   bool is_distributed() const { return division.distributed && !group.is_alone(); }

@@ -15,8 +15,8 @@ std::int64_t hidden_dim(const TransformerOptions& options) {
 }
 
 // The rows of a group of equal runs that belong to a rank's heads or hidden dims.
-Split split_rows(const TensorGroup& group, std::int64_t groups, Range own) {
-  return group.is_alone() ? Split{} : Split{0, groups, {own}};
+TensorSplit split_rows(const TensorGroup& group, std::int64_t groups, Range own) {
+  return group.is_alone() ? TensorSplit{} : TensorSplit{0, groups, {own}};
 }
 
 Range own_head_rows(const TransformerOptions& options, const TensorGroup& group) {

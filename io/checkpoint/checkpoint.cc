@@ -135,7 +135,7 @@ std::vector<std::string> Checkpoint::verify() const {
   return messages;
 }
 
-void Checkpoint::read(const std::string& tensor, const std::string& state, const Split& split,
+void Checkpoint::read(const std::string& tensor, const std::string& state, const TensorSplit& split,
                       const Range& elements, float* to) const {
   const std::string place = fmt::format("{}: tensor '{}' ({})", path_, tensor, state);
   const auto found = index_.tensors.find(tensor);
@@ -172,7 +172,7 @@ void Checkpoint::read(const std::string& tensor, const std::string& state, const
 
   // Pieces of the same part hold its elements in the same order: they meet within the part.
   const auto& pieces = files_->states.at({tensor, state});
-  const Split wanted = canonical_split(shape, split);
+  const TensorSplit wanted = canonical_split(shape, split);
   std::vector<SplitRun> needed;
   if (elements.size() > 0) needed.push_back({elements.begin, elements.begin, elements.size()});
   std::vector<const CheckpointPiece*> others;

@@ -34,7 +34,7 @@ class Checkpoint {
   /// Read elements `elements` of the part `split` of a tensor's state into `to`, put together from
   /// whatever pieces hold them; checksums of the pieces read are checked. Reads no piece that is
   /// not needed. Throws DataError naming file and tensor.
-  void read(const std::string& tensor, const std::string& state, const Split& split,
+  void read(const std::string& tensor, const std::string& state, const TensorSplit& split,
             const Range& elements, float* to) const;
   /// The whole tensor.
   Tensor read_whole(const std::string& tensor, const std::string& state) const;

@@ -34,7 +34,7 @@ Json to_json(const Range& range) {
   return Json::array({range.begin, range.end});
 }
 
-Json to_json(const Split& split) {
+Json to_json(const TensorSplit& split) {
   Json own = Json::array();
   for (const Range& range : split.own) own.push_back(to_json(range));
   return {{"axis", split.axis}, {"groups", split.groups}, {"own", std::move(own)}};
@@ -114,8 +114,8 @@ CheckpointTensor parse_tensor(const Json& json) {
   return tensor;
 }
 
-Split parse_split(const Json& json) {
-  Split split;
+TensorSplit parse_split(const Json& json) {
+  TensorSplit split;
   const std::int64_t axis = count_of(member(json, "axis"), "axis");
   require(axis < Shape::kMaxRank, fmt::format("there is no axis {}", axis));
   split.axis = static_cast<int>(axis);
@@ -193,7 +193,7 @@ std::int64_t first_gap(const std::vector<Range>& joined, std::int64_t count) {
 
 /// The elements held of one way to cut a tensor.
 struct PartRanges {
-  Split split;  // canonical
+  TensorSplit split;  // canonical
   std::vector<Range> elements;
 };
 
@@ -201,7 +201,7 @@ std::vector<PartRanges> ranges_by_part(const Shape& shape,
                                        const std::vector<const CheckpointPiece*>& pieces) {
   std::vector<PartRanges> parts;
   for (const CheckpointPiece* piece : pieces) {
-    const Split split = canonical_split(shape, piece->split);
+    const TensorSplit split = canonical_split(shape, piece->split);
     auto part = std::find_if(parts.begin(), parts.end(), [&](const PartRanges& other) {
       return same_split(other.split, split);
     });

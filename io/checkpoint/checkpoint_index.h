@@ -42,7 +42,7 @@ inline constexpr const char* kExpAvgSqState = "exp_avg_sq";
 struct CheckpointPiece {
   std::string tensor;          ///< global name
   std::string state;           ///< kValueState, ...
-  Split split = {};            ///< the part of the tensor it is cut from; inactive: all of it
+  TensorSplit split = {};      ///< the part of the tensor it is cut from; inactive: all of it
   Range elements = {};         ///< of that part, flat
   std::string file;            ///< within the checkpoint's folder
   std::string key;             ///< name of the tensor in the file, of one dimension

@@ -13,7 +13,7 @@ namespace trib::io {
 /// Elements to write; `data` must stay until they are.
 struct PieceData {
   std::string tensor, state;
-  Split split = {};
+  TensorSplit split = {};
   Range elements;
   const float* data = nullptr;
 };

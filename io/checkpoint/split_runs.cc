@@ -6,7 +6,7 @@
 
 namespace trib::io {
 
-std::string split_error(const Shape& shape, const Split& split) {
+std::string split_error(const Shape& shape, const TensorSplit& split) {
   if (split.axis == -1) return "";
   if (split.axis < 0 || split.axis >= shape.rank()) {
     return fmt::format("split along axis {} of shape {}", split.axis, shape.to_string());
@@ -27,16 +27,16 @@ std::string split_error(const Shape& shape, const Split& split) {
   return "";
 }
 
-Split canonical_split(const Shape& shape, const Split& split) {
+TensorSplit canonical_split(const Shape& shape, const TensorSplit& split) {
   if (!split.active()) return {};
-  Split canonical = split;
+  TensorSplit canonical = split;
   canonical.own = join_ranges(split.own);
   const Range all{0, shape[split.axis] / split.groups};
   if (canonical.own == std::vector<Range>{all}) return {};
   return canonical;
 }
 
-bool same_split(const Split& a, const Split& b) {
+bool same_split(const TensorSplit& a, const TensorSplit& b) {
   if (!a.active() || !b.active()) return a.active() == b.active();
   return a.axis == b.axis && a.groups == b.groups && a.own == b.own;
 }
@@ -56,7 +56,7 @@ std::vector<Range> join_ranges(std::vector<Range> ranges) {
   return joined;
 }
 
-std::vector<SplitRun> runs_of(const Shape& shape, const Split& split,
+std::vector<SplitRun> runs_of(const Shape& shape, const TensorSplit& split,
                               const std::vector<Range>& ranges) {
   std::vector<SplitRun> runs;
   auto range = ranges.begin();

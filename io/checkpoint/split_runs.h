@@ -18,18 +18,18 @@ struct SplitRun {
 };
 
 /// What is wrong with a split of a tensor of that shape; "" if nothing.
-std::string split_error(const Shape& shape, const Split& split);
+std::string split_error(const Shape& shape, const TensorSplit& split);
 
 /// The one way to write a split: without empty ranges, neighbours joined, inactive if it holds all.
 /// Two valid splits hold the same elements in the same order if same_split() of these.
-Split canonical_split(const Shape& shape, const Split& split);
-bool same_split(const Split& a, const Split& b);
+TensorSplit canonical_split(const Shape& shape, const TensorSplit& split);
+bool same_split(const TensorSplit& a, const TensorSplit& b);
 
 /// The ranges of a list, ascending, without empty ones; ranges that touch are joined.
 std::vector<Range> join_ranges(std::vector<Range> ranges);
 
 /// The elements `ranges` (as of join_ranges) of a part, in order.
-std::vector<SplitRun> runs_of(const Shape& shape, const Split& split,
+std::vector<SplitRun> runs_of(const Shape& shape, const TensorSplit& split,
                               const std::vector<Range>& ranges);
 
 /// Elements to copy from one part to another.

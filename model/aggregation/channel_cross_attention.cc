@@ -33,7 +33,7 @@ class ChannelCrossAttention final : public ChannelReducer {
             {.with_bias = false, .split = split_rows(place, 2)}),
         proj_(table, place.prefix + ".proj", plan.dim, plan.dim,
               {.with_bias = false,
-               .split = sharing_ == Sharing::heads ? Split{1, 1, {own_features()}}
+               .split = sharing_ == Sharing::heads ? TensorSplit{1, 1, {own_features()}}
                                                    : owned_split(plan, place, plan.dim)}),
         proj_bias_(table.add({.name = place.prefix + ".proj.bias",
                               .shape = {plan.dim},
@@ -185,7 +185,7 @@ class ChannelCrossAttention final : public ChannelReducer {
   std::int64_t heads() const { return own_heads_.size(); }
   std::int64_t width() const { return heads() * head_dim_; }
   Range own_features() const { return {own_heads_.begin * head_dim_, own_heads_.end * head_dim_}; }
-  Split split_rows(const ReducerPlace& place, std::int64_t groups) const {
+  TensorSplit split_rows(const ReducerPlace& place, std::int64_t groups) const {
     if (sharing_ == Sharing::heads) return {0, groups, {own_features()}};
     return owned_split(plan_, place, groups * plan_.dim);
   }

@@ -17,7 +17,7 @@ class ChannelLinear final : public ChannelReducer {
         weight_(table.add({.name = place.prefix + ".weight",
                            .shape = {1, inputs},
                            .init = Init::average,
-                           .split = is_shared_ ? Split{1, 1, {plan.own_channels}}
+                           .split = is_shared_ ? TensorSplit{1, 1, {plan.own_channels}}
                                                : owned_split(plan, place, 1)})),
         bias_(table.add({.name = place.prefix + ".bias",
                          .shape = {1},

@@ -34,7 +34,7 @@ ops::TokenGradients token_gradients_of(Parameters& parameters, const ModelPlan& 
           .d_var_embed_cd = parameters.gradient(tokenizer.var_embed()) + at};
 }
 
-Split owned_split(const ModelPlan& plan, const ReducerPlace& place, std::int64_t rows) {
+TensorSplit owned_split(const ModelPlan& plan, const ReducerPlace& place, std::int64_t rows) {
   if (plan.group.is_alone() || place.sharing != Sharing::none) return {};
   return {.axis = 0, .own = {{0, place.is_owner ? rows : 0}}};
 }

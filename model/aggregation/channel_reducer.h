@@ -77,6 +77,6 @@ ops::TokenGradients token_gradients_of(Parameters& parameters, const ModelPlan& 
                                        Range channels);
 
 /// The split of a parameter with `rows` rows that one rank holds.
-Split owned_split(const ModelPlan& plan, const ReducerPlace& place, std::int64_t rows);
+TensorSplit owned_split(const ModelPlan& plan, const ReducerPlace& place, std::int64_t rows);
 
 }  // namespace trib::model

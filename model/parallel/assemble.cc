@@ -4,7 +4,7 @@
 
 namespace trib::model {
 
-Tensor assemble(const Tensor& part, std::int64_t extent, const Split& split,
+Tensor assemble(const Tensor& part, std::int64_t extent, const TensorSplit& split,
                 const TensorGroup& group) {
   if (!split.active()) return part.clone();
   Shape shape = part.shape();

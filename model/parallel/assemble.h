@@ -11,7 +11,7 @@ namespace trib::model {
 
 /// The whole of a tensor of which each rank holds `part`, cut by `split` along an axis of `extent`
 /// elements; a copy of `part` if the split is inactive. f32. Collective over the group.
-Tensor assemble(const Tensor& part, std::int64_t extent, const Split& split,
+Tensor assemble(const Tensor& part, std::int64_t extent, const TensorSplit& split,
                 const TensorGroup& group);
 
 }  // namespace trib::model

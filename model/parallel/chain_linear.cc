@@ -10,8 +10,9 @@ ChainLinear::ChainLinear(ParameterTable& table, const std::string& name, std::in
     return;
   }
   const bool is_split = is_first_ && !group.is_alone();
-  linear_.emplace(table, name, dim, dim,
-                  Linear::Options{.split = is_split ? Split{0, 1, {group.own(dim)}} : Split{}});
+  linear_.emplace(
+      table, name, dim, dim,
+      Linear::Options{.split = is_split ? TensorSplit{0, 1, {group.own(dim)}} : TensorSplit{}});
   out_ = linear_->out();
 }
 

@@ -8,8 +8,9 @@ namespace trib::model {
 RowParallelLinear::RowParallelLinear(ParameterTable& table, const std::string& name,
                                      std::int64_t in, std::int64_t out,
                                      const std::vector<Range>& own, const TensorGroup& group)
-    : linear_(table, name, in, out,
-              {.with_bias = false, .split = group.is_alone() ? Split{} : Split{1, 1, own}}),
+    : linear_(
+          table, name, in, out,
+          {.with_bias = false, .split = group.is_alone() ? TensorSplit{} : TensorSplit{1, 1, own}}),
       bias_(table.add({.name = name + ".bias", .shape = {out}, .decay = false})),
       group_(group) {}
 

@@ -14,7 +14,7 @@ std::vector<Range> ranges_of(const std::vector<std::int64_t>& positions) {
   return ranges;
 }
 
-Shape local_shape(const Shape& global, const Split& split) {
+Shape local_shape(const Shape& global, const TensorSplit& split) {
   Shape local = global;
   if (!split.active()) return local;
   std::int64_t own = 0;
@@ -23,7 +23,7 @@ Shape local_shape(const Shape& global, const Split& split) {
   return local;
 }
 
-void for_each_run(const Shape& global, const Split& split,
+void for_each_run(const Shape& global, const TensorSplit& split,
                   const std::function<void(std::int64_t, std::int64_t, std::int64_t)>& visit) {
   if (!split.active()) {
     visit(0, 0, global.numel());

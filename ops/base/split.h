@@ -27,24 +27,24 @@ std::vector<Range> ranges_of(const std::vector<std::int64_t>& positions);
 /// The part of a tensor that a rank holds. The axis is made of `groups` equal runs laid end to end
 /// (rows of queries, keys and values in attn.qkv; pixels in decoder_pred), and of each run the rank
 /// holds the ranges `own`.
-struct Split {
+struct TensorSplit {
   int axis = -1;  ///< -1: the rank holds all of it
   std::int64_t groups = 1;
   std::vector<Range> own = {};
 
   bool active() const { return axis >= 0; }
   /// All of a tensor on the rank that owns it, nothing of it on the others.
-  static Split owned(bool is_owner, const Shape& shape) {
+  static TensorSplit owned(bool is_owner, const Shape& shape) {
     return {.axis = 0, .own = {{0, is_owner ? shape[0] : 0}}};
   }
 };
 
 /// The shape of a rank's part.
-Shape local_shape(const Shape& global, const Split& split);
+Shape local_shape(const Shape& global, const TensorSplit& split);
 
 /// Call visit(local, global, count) for each run of `count` elements that lies together both in the
 /// rank's part (from element `local`) and in the whole tensor (from element `global`), in order.
-void for_each_run(const Shape& global, const Split& split,
+void for_each_run(const Shape& global, const TensorSplit& split,
                   const std::function<void(std::int64_t, std::int64_t, std::int64_t)>& visit);
 
 }  // namespace trib

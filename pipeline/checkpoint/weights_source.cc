@@ -65,7 +65,7 @@ WeightsSource::WeightsSource(const std::string& path) : path_(path) {
   }
 }
 
-void WeightsSource::read(const std::string& name, const Split& split, const Range& elements,
+void WeightsSource::read(const std::string& name, const TensorSplit& split, const Range& elements,
                          float* to) const {
   if (checkpoint_) {
     checkpoint_->read(name, io::kValueState, split, elements, to);
@@ -83,7 +83,7 @@ Tensor WeightsSource::read_whole(const std::string& name) const {
   return file_->read(name, MemoryKind::checkpoint);
 }
 
-void copy_part(const Tensor& whole, const Split& split, const Range& elements, float* to) {
+void copy_part(const Tensor& whole, const TensorSplit& split, const Range& elements, float* to) {
   const float* from = whole.data<float>();
   for_each_run(whole.shape(), split,
                [&](std::int64_t local, std::int64_t global, std::int64_t count) {

@@ -41,7 +41,8 @@ class WeightsSource {
   const std::map<std::string, Entry>& tensors() const { return tensors_; }
 
   /// Read elements `elements` of the part `split` of a tensor of type f32. Throws DataError.
-  void read(const std::string& name, const Split& split, const Range& elements, float* to) const;
+  void read(const std::string& name, const TensorSplit& split, const Range& elements,
+            float* to) const;
   Tensor read_whole(const std::string& name) const;
 
  private:
@@ -52,6 +53,6 @@ class WeightsSource {
 };
 
 /// Copy elements `elements` of the part `split` of `whole`, which is f32 and contiguous.
-void copy_part(const Tensor& whole, const Split& split, const Range& elements, float* to);
+void copy_part(const Tensor& whole, const TensorSplit& split, const Range& elements, float* to);
 
 }  // namespace trib::pipeline

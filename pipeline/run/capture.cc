@@ -36,7 +36,7 @@ Capture::Capture(CaptureOptions options, const Plan& plan)
 }
 
 void Capture::add(const std::string& name, const Tensor& tensor, std::int64_t extent,
-                  const trib::Split& split) {
+                  const TensorSplit& split) {
   if (!tensor.defined()) return;
   const model::TensorGroup& group = plan_.model()->group();
   Tensor whole = model::assemble(tensor, extent, split, group);
@@ -52,7 +52,7 @@ void Capture::after_forward(const StepMessage& message, model::ShardedParameters
       const auto part = [&](const Tensor& tensor, const std::vector<std::int64_t>& own,
                             std::size_t all, const char* suffix) {
         add(name + suffix, tensor, static_cast<std::int64_t>(all),
-            is_divided ? trib::Split{.axis = 1, .own = ranges_of(own)} : trib::Split{});
+            is_divided ? TensorSplit{.axis = 1, .own = ranges_of(own)} : TensorSplit{});
       };
       part(message.batch->x_bchw, node.info.own_channels, node.info.channels.size(), ".x_bchw");
       part(message.batch->target_bvhw, node.info.own_targets, node.info.targets.size(),

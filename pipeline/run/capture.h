@@ -37,7 +37,7 @@ class Capture {
 
  private:
   void add(const std::string& name, const Tensor& tensor, std::int64_t extent,
-           const trib::Split& split);
+           const TensorSplit& split);
   void add_parameters(const char* prefix, const model::ShardLayout& layout, const Tensor& units);
 
   CaptureOptions options_;

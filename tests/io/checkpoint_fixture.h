@@ -91,9 +91,10 @@ inline std::int64_t random_divisor(Random& random, std::int64_t count) {
 }
 
 /// Deal the positions of a group's run out to ranks, in runs of any length.
-inline std::vector<Split> random_splits(Random& random, const Shape& shape, std::int64_t ranks) {
+inline std::vector<TensorSplit> random_splits(Random& random, const Shape& shape,
+                                              std::int64_t ranks) {
   if (shape.rank() == 0 || random.number(0, 3) == 0) {
-    return std::vector<Split>(static_cast<std::size_t>(ranks));  // all have all of it
+    return std::vector<TensorSplit>(static_cast<std::size_t>(ranks));  // all have all of it
   }
   const int axis = static_cast<int>(random.number(0, shape.rank() - 1));
   const std::int64_t groups = random_divisor(random, shape[axis]);
@@ -103,7 +104,7 @@ inline std::vector<Split> random_splits(Random& random, const Shape& shape, std:
     if (random.number(0, 1) == 0) owner = random.number(0, ranks - 1);
     positions[static_cast<std::size_t>(owner)].push_back(i);
   }
-  std::vector<Split> splits;
+  std::vector<TensorSplit> splits;
   for (const auto& own : positions) {
     splits.push_back({.axis = axis, .groups = groups, .own = ranges_of(own)});
   }
@@ -131,7 +132,7 @@ inline std::vector<float> random_elements(Random& random, std::int64_t count) {
 /// The part of a global tensor, element by element: element (o, i, n) of axes before, along and
 /// after the split's is held if i, within its group, is in one of the ranges.
 inline std::vector<float> cut(const std::vector<float>& global, const Shape& shape,
-                              const Split& split) {
+                              const TensorSplit& split) {
   if (!split.active()) return global;
   std::int64_t inner = 1;
   for (int axis = split.axis + 1; axis < shape.rank(); ++axis) inner *= shape[axis];
@@ -153,7 +154,7 @@ struct OwnedPieces {
   std::vector<PieceData> pieces;
   std::vector<std::vector<float>> elements;
 
-  void add(const std::string& tensor, const std::string& state, const Split& split,
+  void add(const std::string& tensor, const std::string& state, const TensorSplit& split,
            const Range& range, const std::vector<float>& part) {
     elements.emplace_back(part.begin() + range.begin, part.begin() + range.end);
     pieces.push_back({tensor, state, split, range, nullptr});
@@ -174,7 +175,7 @@ inline std::string write_small(const std::string& folder, std::int64_t step, flo
   std::iota(b.begin(), b.end(), -first);
   for (int rank = 0; rank < 2; ++rank) {
     OwnedPieces own;
-    const Split split{.axis = 1, .own = {{2 * rank, 2 * rank + 2}}};
+    const TensorSplit split{.axis = 1, .own = {{2 * rank, 2 * rank + 2}}};
     own.add("w", kValueState, split, {0, 12}, cut(w, {6, 4}, split));
     own.add("b", kValueState, {}, rank == 0 ? Range{0, 3} : Range{3, 5}, b);
     writer.write_rank(rank, own.list());

@@ -53,9 +53,9 @@ TEST(CheckpointIndex, ComesBackAsWritten) {
                         .training = R"({"b": [1, 0.1], "a": "é\n", "big": 18446744073709551615})"};
   index.tensors["scale"] = {.shape = {}};
   index.tensors["a \"quoted\" name"] = {.shape = {6, 2}, .grid_width = 3};
-  const Split first{.axis = 0, .groups = 2, .own = {{0, 1}, {2, 3}}};
-  const Split second{.axis = 0, .groups = 2, .own = {{1, 2}}};
-  const Split whole;
+  const TensorSplit first{.axis = 0, .groups = 2, .own = {{0, 1}, {2, 3}}};
+  const TensorSplit second{.axis = 0, .groups = 2, .own = {{1, 2}}};
+  const TensorSplit whole;
   index.pieces = {{"scale", "value", whole, {0, 1}, "r.safetensors", "k", ~std::uint64_t{0}},
                   {"a \"quoted\" name", "value", first, {0, 8}, "r.safetensors", "k1", 1},
                   {"a \"quoted\" name", "value", second, {0, 4}, "s.safetensors", "k2", 2}};
@@ -236,7 +236,7 @@ TEST(CheckpointIndex, FindsTheFirstElementThatNoPieceHolds) {
     CheckpointIndex index{.tensors = {{"w", {shape}}}};
     // Pieces of one or two ways to cut, most of them there.
     for (std::int64_t ways = random.number(1, 2); ways > 0; --ways) {
-      for (const Split& split : random_splits(random, shape, 2)) {
+      for (const TensorSplit& split : random_splits(random, shape, 2)) {
         const std::vector<float> part = cut(numbers, shape, split);
         for (const Range& range : random_cuts(random, std::ssize(part), 3)) {
           if (random.number(0, 4) == 0) continue;

@@ -23,7 +23,7 @@ struct GlobalTensor {
 };
 
 /// Compare elements of a part with the naive ones.
-void expect_part(const Checkpoint& checkpoint, const GlobalTensor& tensor, const Split& split,
+void expect_part(const Checkpoint& checkpoint, const GlobalTensor& tensor, const TensorSplit& split,
                  const Range& elements) {
   const std::vector<float> part = cut(tensor.elements, tensor.shape, split);
   std::vector<float> found(static_cast<std::size_t>(elements.size()) + 2, 7.5F);
@@ -83,7 +83,7 @@ void test_layouts(unsigned seed, const std::string& folder) {
     const Tensor whole = checkpoint.read_whole(tensor.name, tensor.state);
     EXPECT_EQ(whole.shape(), tensor.shape);
     EXPECT_TRUE(std::equal(tensor.elements.begin(), tensor.elements.end(), whole.data<float>()));
-    for (const Split& split : random_splits(random, tensor.shape, random.number(1, 4))) {
+    for (const TensorSplit& split : random_splits(random, tensor.shape, random.number(1, 4))) {
       const std::int64_t count = local_shape(tensor.shape, split).numel();
       expect_part(checkpoint, tensor, split, {0, count});
       for (const Range& elements : random_cuts(random, count, 3)) {
@@ -133,7 +133,7 @@ TEST(Checkpoint, ReadsNoPieceThatIsNotNeeded) {
 
 /// The message of reading.
 std::string message(const Checkpoint& checkpoint, const std::string& tensor,
-                    const std::string& state, const Split& split, const Range& elements) {
+                    const std::string& state, const TensorSplit& split, const Range& elements) {
   std::vector<float> found(100);
   try {
     checkpoint.read(tensor, state, split, elements, found.data());
@@ -145,7 +145,8 @@ std::string message(const Checkpoint& checkpoint, const std::string& tensor,
 
 TEST(Checkpoint, RefusesToReadWhatItDoesNotHold) {
   const Checkpoint checkpoint(write_small(make_folder(), 1));
-  const auto read = [&](const std::string& tensor, const Split& split, const Range& elements) {
+  const auto read = [&](const std::string& tensor, const TensorSplit& split,
+                        const Range& elements) {
     return message(checkpoint, tensor, kValueState, split, elements);
   };
   EXPECT_THAT(read("v", {}, {0, 1}), HasSubstr("tensor 'v' (value): is not in the checkpoint"));

@@ -34,13 +34,13 @@ TEST(BalancedPart, CoversEverythingOnceAndDiffersByOne) {
   }
 }
 
-TEST(Split, RangesOfPositions) {
+TEST(TensorSplit, RangesOfPositions) {
   EXPECT_THAT(ranges_of({}), IsEmpty());
   EXPECT_THAT(ranges_of({2, 3, 4, 7, 9, 10}), ElementsAre(Range{2, 5}, Range{7, 8}, Range{9, 11}));
 }
 
 // The elements a rank holds, by their places in the whole, in local order.
-std::vector<std::int64_t> places(const Shape& global, const Split& split) {
+std::vector<std::int64_t> places(const Shape& global, const TensorSplit& split) {
   std::vector<std::int64_t> all;
   for_each_run(global, split, [&](std::int64_t local, std::int64_t first, std::int64_t count) {
     EXPECT_EQ(local, std::ssize(all));
@@ -50,22 +50,23 @@ std::vector<std::int64_t> places(const Shape& global, const Split& split) {
   return all;
 }
 
-TEST(Split, OfRowsInGroupsAsOfQueriesKeysAndValues) {
-  const Split split{.axis = 0, .groups = 3, .own = {{1, 2}}};  // the second of two rows a group
+TEST(TensorSplit, OfRowsInGroupsAsOfQueriesKeysAndValues) {
+  const TensorSplit split{
+      .axis = 0, .groups = 3, .own = {{1, 2}}};  // the second of two rows a group
   EXPECT_EQ(local_shape({6, 2}, split), (Shape{3, 2}));
   EXPECT_THAT(places({6, 2}, split), ElementsAre(2, 3, 6, 7, 10, 11));
 }
 
-TEST(Split, OfColumnsInSeveralRanges) {
-  const Split split{.axis = 1, .own = {{0, 1}, {3, 5}}};
+TEST(TensorSplit, OfColumnsInSeveralRanges) {
+  const TensorSplit split{.axis = 1, .own = {{0, 1}, {3, 5}}};
   EXPECT_EQ(local_shape({2, 5}, split), (Shape{2, 3}));
   EXPECT_THAT(places({2, 5}, split), ElementsAre(0, 3, 4, 5, 8, 9));
 }
 
-TEST(Split, OfWhatOneRankOwns) {
-  EXPECT_THAT(places({2, 2}, Split::owned(true, {2, 2})), ElementsAre(0, 1, 2, 3));
-  EXPECT_THAT(places({2, 2}, Split::owned(false, {2, 2})), IsEmpty());
-  EXPECT_THAT(places({2, 2}, Split{}), ElementsAre(0, 1, 2, 3));
+TEST(TensorSplit, OfWhatOneRankOwns) {
+  EXPECT_THAT(places({2, 2}, TensorSplit::owned(true, {2, 2})), ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(places({2, 2}, TensorSplit::owned(false, {2, 2})), IsEmpty());
+  EXPECT_THAT(places({2, 2}, TensorSplit{}), ElementsAre(0, 1, 2, 3));
 }
 
 TEST(Division, TargetsFollowTheirChannels) {
