@@ -136,8 +136,9 @@ TEST_F(FullDisk, AnyRankMayBeTheOneThatFails) {
   if (!mount_disk("size=340k")) GTEST_SKIP() << "SKIPPED: this machine permits no mount";
   const ProgramResult result = mpirun(2, resume("r") + set({"mesh.data=2", "images.delay=6ms"}));
   EXPECT_EQ(result.exit_code, 4) << result.err;
-  EXPECT_THAT(result.err, ContainsRegex("warning: the checkpoint of step [0-9]+ could not be "
-                                        "written: rank [01]: .*No space left on device"));
+  // On a slow disk the first one that fails may be the last of the run.
+  EXPECT_THAT(result.err, ContainsRegex("the checkpoint of step [0-9]+.* could not be written: "
+                                        "rank [01]: .*No space left on device"));
   EXPECT_EQ(losses("r").size(), 40U);
   EXPECT_EQ(checkpoint_steps("r"), std::vector<std::int64_t>{5});
 }
