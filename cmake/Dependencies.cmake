@@ -13,6 +13,8 @@ find_package(HDF5 REQUIRED COMPONENTS C)
 pkg_check_modules(netcdf REQUIRED IMPORTED_TARGET netcdf)
 pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc)
 pkg_check_modules(zlib REQUIRED IMPORTED_TARGET zlib)
+pkg_check_modules(libdeflate REQUIRED IMPORTED_TARGET libdeflate)
+pkg_check_modules(libzstd REQUIRED IMPORTED_TARGET libzstd)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 
 # The pthread build is asked for by its own name: the "blas" alternative may point elsewhere, and

@@ -51,6 +51,7 @@ class Buffer {
   Buffer& operator=(const Buffer&) = delete;
 
   std::byte* data() { return data_; }
+  const std::byte* data() const { return data_; }
   std::size_t size() const { return bytes_; }
   MemoryKind kind() const { return kind_; }
 
