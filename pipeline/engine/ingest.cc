@@ -4,6 +4,7 @@
 #include <map>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "ops/base/error.h"
 #include "pipeline/engine/failure.h"
@@ -16,12 +17,45 @@ Ingest::Ingest(Plan& plan, Threads& threads) : plan_(plan), threads_(threads) {}
 void Ingest::note_skip(const PlannedNode& node, Packet& packet, const std::string& error) const {
   packet.samples.clear();
   for (const SampleRequest& request : packet.requests) packet.skipped.push_back(request.position);
-  Skipped skipped{node.name(), plan_.describe(packet.split, packet.requests.front()), error};
+  const SampleRequest& first = packet.requests.front();
+  Skipped skipped{node.name(), plan_.describe(packet.split, first), error, first.source};
   const std::lock_guard lock(mutex_);
   const bool is_known = std::any_of(skipped_.begin(), skipped_.end(), [&](const Skipped& known) {
-    return known.node == skipped.node && known.item == skipped.item;
+    return known.source == skipped.source && known.item == skipped.item;
   });
-  if (!is_known) skipped_.push_back(std::move(skipped));
+  if (is_known) return;
+  skipped_.push_back(std::move(skipped));
+  check_skips(first.source);
+}
+
+// A data set with many damaged items is not what its user takes it for.
+void Ingest::check_skips(int source) const {
+  const SourceStage& stage = source_of(source);
+  std::int64_t items = stage.items(Split::train);
+  if (stage.holds_out()) items += stage.items(Split::eval);
+  const std::int64_t most = stage.read_errors().most_skipped(items);
+  std::vector<std::string> reasons;
+  std::int64_t count = 0;
+  for (const Skipped& skipped : skipped_) {
+    if (skipped.source != source) continue;
+    constexpr std::size_t kTold = 5;
+    if (reasons.size() < kTold) {
+      reasons.push_back(fmt::format("\n  {}: {}", skipped.item, skipped.error));
+    }
+    ++count;
+  }
+  if (count <= most) return;
+  throw DataError(
+      fmt::format("{} of {} items of '{}' could not be read, and max_skipped allows {}:{}{}", count,
+                  items, stage.node(), most, fmt::join(reasons, ""),
+                  count > std::ssize(reasons) ? "\n  and others, see skipped.jsonl" : ""));
+}
+
+const SourceStage& Ingest::source_of(int source) const {
+  return *plan_
+              .nodes()[static_cast<std::size_t>(
+                  plan_.sources()[static_cast<std::size_t>(source)].source)]
+              .source;
 }
 
 PacketPtr Ingest::read(Split split, ReadTask task) const {
@@ -37,7 +71,7 @@ PacketPtr Ingest::read(Split split, ReadTask task) const {
     sample.request = first;
     packet->samples.push_back(std::move(sample));
   } catch (const DataError& error) {
-    if (!node.source->skips_errors()) throw;
+    if (!node.source->read_errors().skip) throw;
     note_skip(node, *packet, error.what());
   }
   return packet;
@@ -73,8 +107,7 @@ PacketPtr Ingest::apply(const PlannedNode& node, const PacketPtr& input, bool ta
       }
     }
   } catch (const DataError& error) {
-    const PlannedNode& source = plan_.nodes()[static_cast<std::size_t>(path.source)];
-    if (!source.source->skips_errors()) throw;
+    if (!source_of(input->requests.front().source).read_errors().skip) throw;
     note_skip(node, *output, error.what());
   }
   return output;

@@ -32,6 +32,7 @@ class Ingest {
 
   struct Skipped {
     std::string node, item, error;
+    int source = 0;  ///< as in SampleRequest
   };
   /// What was left out, each item once.
   std::vector<Skipped> skipped() const;
@@ -39,7 +40,12 @@ class Ingest {
  private:
   /// The samples of a task as they leave the last of `transforms`. An error names node and item.
   PacketPtr load(Split split, ReadTask task, const std::vector<int>& transforms) const;
+  /// List the item of a packet as skipped because of what `node` said. Throws DataError if its
+  /// source may skip no more.
   void note_skip(const PlannedNode& node, Packet& packet, const std::string& error) const;
+
+  void check_skips(int source) const;  // with mutex_ held
+  const SourceStage& source_of(int source) const;
 
   Plan& plan_;
   Threads& threads_;

@@ -426,7 +426,11 @@ class Run {
     if (skipped.empty()) return;
     std::string lines;
     for (const Ingest::Skipped& one : skipped) {
-      lines += nlohmann::json{{"node", one.node}, {"item", one.item}, {"error", one.error}}.dump();
+      lines += nlohmann::json{{"node", one.node},
+                              {"item", one.item},
+                              {"error", one.error},
+                              {"rank", communicator_.rank()}}
+                   .dump();
       lines += '\n';
     }
     write_text_file(part("skipped", communicator_.rank()), lines);

@@ -22,6 +22,7 @@
 #include "model/parallel/sharding.h"
 #include "pipeline/graph/parameter.h"
 #include "pipeline/stage/flow.h"
+#include "pipeline/stage/read_errors.h"
 #include "pipeline/stage/stream_info.h"
 
 namespace trib::ops {
@@ -74,8 +75,8 @@ class SourceStage : public Stage {
   virtual Sample read(Split split, const SampleRequest& request) const = 0;
   /// What to call the item in messages.
   virtual std::string describe(Split split, std::int64_t item) const = 0;
-  /// Whether bad data is skipped (and listed) instead of ending the run.
-  virtual bool skips_errors() const { return false; }
+  /// What becomes of items that cannot be read.
+  virtual ReadErrors read_errors() const { return {}; }
   /// Bytes of files that read() has decoded so far, as io::ImageSource counts them; 0 for sources
   /// without files.
   virtual std::int64_t bytes_decoded() const { return 0; }

@@ -8,11 +8,12 @@
 
 #include "ops/base/error.h"
 #include "ops/base/random.h"
+#include "pipeline/stages/read_error_parameters.h"
 
 namespace trib::pipeline {
 
 std::vector<ParameterSpec> image_set_parameters() {
-  return {
+  std::vector<ParameterSpec> specs{
       param::number("holdout",
                     "Fraction of the images, drawn by the seed, that is kept for evaluation.")
           .at_least(0)
@@ -21,11 +22,9 @@ std::vector<ParameterSpec> image_set_parameters() {
       param::choice("order", {"shuffled", "sequential"},
                     "Whether each epoch takes the images in a new order drawn by the seed.")
           .or_else("shuffled"),
-      param::choice("on_error", {"fail", "skip"},
-                    "What to do about a damaged image: end the run, or leave it out and list it in "
-                    "the run folder's skipped.jsonl.")
-          .or_else("fail"),
   };
+  for (ParameterSpec& spec : read_error_parameters("image")) specs.push_back(std::move(spec));
+  return specs;
 }
 
 ImageSetStage::ImageSetStage(const StageContext& context)
@@ -33,7 +32,7 @@ ImageSetStage::ImageSetStage(const StageContext& context)
       seed_(context.seed),
       holdout_(context.parameters.number("holdout")),
       shuffled_(context.parameters.string("order") == "shuffled"),
-      skips_errors_(context.parameters.string("on_error") == "skip") {}
+      read_errors_(read_errors_of(context.parameters)) {}
 
 StreamInfo ImageSetStage::prepare() {
   source_ = open();

@@ -9,7 +9,7 @@
 
 namespace trib::pipeline {
 
-/// Declarations of `holdout`, `order` and `on_error`.
+/// Declarations of `holdout`, `order` and what to do about damaged images.
 std::vector<ParameterSpec> image_set_parameters();
 
 /// A source stage over an io::ImageSource: items are its images. A fraction `holdout` of the
@@ -24,7 +24,7 @@ class ImageSetStage : public SourceStage {
   io::Extent extent(Split split, std::int64_t item) const override;
   bool shuffled() const override { return shuffled_; }
   bool holds_out() const override { return holdout_ > 0; }
-  bool skips_errors() const override { return skips_errors_; }
+  ReadErrors read_errors() const override { return read_errors_; }
   std::int64_t bytes_decoded() const override { return source_->bytes_decoded(); }
   std::int64_t cache_bytes() const override { return source_->cache_bytes(); }
   Sample read(Split split, const SampleRequest& request) const override;
@@ -39,7 +39,7 @@ class ImageSetStage : public SourceStage {
   std::uint64_t seed_;
   double holdout_;
   bool shuffled_;
-  bool skips_errors_;
+  ReadErrors read_errors_;
   std::unique_ptr<io::ImageSource> source_;
   std::vector<std::int64_t> train_, eval_;
 };

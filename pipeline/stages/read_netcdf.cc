@@ -7,6 +7,7 @@
 #include "ops/base/error.h"
 #include "pipeline/stage/registry.h"
 #include "pipeline/stages/builtin.h"
+#include "pipeline/stages/read_error_parameters.h"
 
 namespace trib::pipeline {
 namespace {
@@ -46,11 +47,9 @@ StageDeclaration declaration() {
       param::choice("order", {"shuffled", "sequential"},
                     "Whether each epoch takes the times in a new order drawn by the seed.")
           .or_else("shuffled"),
-      param::choice("on_error", {"fail", "skip"},
-                    "What to do about a damaged field: end the run, or leave it out and list it in "
-                    "the run folder's skipped.jsonl.")
-          .or_else("fail"),
   };
+  for (ParameterSpec& spec : read_error_parameters("field"))
+    d.parameters.push_back(std::move(spec));
   return d;
 }
 
@@ -67,7 +66,7 @@ class ReadNetcdf : public SourceStage {
       : SourceStage(context),
         holdout_(context.parameters.number("holdout")),
         shuffled_(context.parameters.string("order") == "shuffled"),
-        skips_errors_(context.parameters.string("on_error") == "skip") {
+        read_errors_(read_errors_of(context.parameters)) {
     const ParameterValues& p = context.parameters;
     options_.files = p.strings("files");
     if (p.has("channels")) options_.channels = p.strings("channels");
@@ -118,7 +117,7 @@ class ReadNetcdf : public SourceStage {
   }
   bool shuffled() const override { return shuffled_; }
   bool holds_out() const override { return holdout_ > 0; }
-  bool skips_errors() const override { return skips_errors_; }
+  ReadErrors read_errors() const override { return read_errors_; }
   std::int64_t bytes_decoded() const override {
     return source_->bytes_decoded() +
            (target_source_ == nullptr ? 0 : target_source_->bytes_decoded());
@@ -208,7 +207,8 @@ class ReadNetcdf : public SourceStage {
   io::GridOptions options_, target_options_;
   std::vector<double> leads_;  // hours
   double holdout_;
-  bool shuffled_, skips_errors_;
+  bool shuffled_;
+  ReadErrors read_errors_;
   std::unique_ptr<io::GridSource> source_, target_source_;
   std::vector<Item> train_, eval_;
 };

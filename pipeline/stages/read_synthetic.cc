@@ -10,6 +10,7 @@
 #include "ops/base/random.h"
 #include "pipeline/stage/registry.h"
 #include "pipeline/stages/builtin.h"
+#include "pipeline/stages/read_error_parameters.h"
 
 namespace trib::pipeline {
 namespace {
@@ -51,9 +52,9 @@ StageDeclaration declaration() {
       param::choice("order", {"shuffled", "sequential"},
                     "Whether each epoch takes the images in a new order drawn by the seed.")
           .or_else("shuffled"),
-      param::choice("on_error", {"fail", "skip"}, "What to do about the image of 'fail_at'.")
-          .or_else("fail"),
   };
+  for (ParameterSpec& spec : read_error_parameters("image"))
+    d.parameters.push_back(std::move(spec));
   return d;
 }
 
@@ -69,7 +70,7 @@ class ReadSynthetic : public SourceStage {
         fail_channel_(context.parameters.integer("fail_channel")),
         delay_(context.parameters.duration_seconds("delay")),
         shuffled_(context.parameters.string("order") == "shuffled"),
-        skips_errors_(context.parameters.string("on_error") == "skip") {
+        read_errors_(read_errors_of(context.parameters)) {
     const std::int64_t items = context.parameters.integer("items");
     const double holdout = context.parameters.number("holdout");
     eval_items_ = static_cast<std::int64_t>(std::ceil(holdout * static_cast<double>(items)));
@@ -97,7 +98,7 @@ class ReadSynthetic : public SourceStage {
   io::Extent extent(Split /*split*/, std::int64_t /*item*/) const override { return extent_; }
   bool shuffled() const override { return shuffled_; }
   bool holds_out() const override { return eval_items_ > 0; }
-  bool skips_errors() const override { return skips_errors_; }
+  ReadErrors read_errors() const override { return read_errors_; }
   std::string describe(Split split, std::int64_t item) const override {
     return fmt::format("synthetic image {}", image_of(split, item));
   }
@@ -163,7 +164,8 @@ class ReadSynthetic : public SourceStage {
   StreamInfo info_;
   std::int64_t fail_at_, fail_channel_;
   double delay_;
-  bool shuffled_, skips_errors_;
+  bool shuffled_;
+  ReadErrors read_errors_;
   std::int64_t train_items_, eval_items_;
 };
 

@@ -236,7 +236,7 @@ TEST_F(EngineTest, SeveralSinksEndTheRunTogether) {
 
 TEST_F(EngineTest, FaultsThatAStageFindsAreSkippedOrEndTheRun) {
   const char* graph = R"(nodes:
-  images:  {{type: read.synthetic, items: 3, on_error: {}}}
+  images:  {{type: read.synthetic, items: 3, on_error: {}, max_skipped: 3}}
   broken:  {{type: test.break, from: images}}
   batches: {{type: batch, from: broken, size: 2}}
   end:     {{type: sink, from: batches}}
@@ -247,6 +247,30 @@ TEST_F(EngineTest, FaultsThatAStageFindsAreSkippedOrEndTheRun) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("all 3 images were skipped; the last error was: broken"));
+  }
+}
+
+TEST_F(EngineTest, MoreSkipsThanAllowedEndTheRun) {
+  const char* graph = R"(nodes:
+  images:  {{type: read.synthetic, items: 7, on_error: skip, max_skipped: {}}}
+  broken:  {{type: test.break, from: images}}
+  batches: {{type: batch, from: broken, size: 2}}
+  end:     {{type: sink, from: batches}}
+)";
+  // A fraction is rounded up.
+  for (const auto& [allowed, expected] :
+       {std::pair{"0", "1 of 7 items of 'images' could not be read, and max_skipped allows 0:"},
+        std::pair{"0.01", "2 of 7 items of 'images' could not be read, and max_skipped allows 1:"},
+        std::pair{"0.5", "5 of 7 items of 'images' could not be read, and max_skipped allows 4:"},
+        std::pair{"6", "7 of 7 items of 'images' could not be read, and max_skipped allows 6:"}}) {
+    try {
+      run(fmt::format(fmt::runtime(graph), allowed), 1, 1);
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.exit_code(), ExitCode::data);
+      EXPECT_THAT(error.what(), HasSubstr(expected));
+      EXPECT_THAT(error.what(), HasSubstr("\n  synthetic image "));
+    }
   }
 }
 
