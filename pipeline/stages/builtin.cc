@@ -10,6 +10,7 @@ void register_builtin_stages(Registry& registry) {
   register_forcings(registry);
   register_regrid(registry);
   register_crop(registry);
+  register_augment(registry);
   register_normalize(registry);
   register_batch(registry);
   register_model_stages(registry);

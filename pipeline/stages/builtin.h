@@ -12,6 +12,7 @@ void register_read_synthetic(Registry& registry);
 void register_forcings(Registry& registry);
 void register_regrid(Registry& registry);
 void register_crop(Registry& registry);
+void register_augment(Registry& registry);
 void register_normalize(Registry& registry);
 void register_batch(Registry& registry);
 void register_model_stages(Registry& registry);

@@ -7,6 +7,7 @@
 #include "ops/base/random.h"
 #include "pipeline/stage/registry.h"
 #include "pipeline/stages/builtin.h"
+#include "pipeline/stages/sample_random.h"
 
 namespace trib::pipeline {
 namespace {
@@ -104,8 +105,9 @@ class Crop : public TransformStage {
     const Region region = region_of(split, extent);
     for (const SampleRequest& request : requests) {
       const io::Window window = place(input, region, split, request);
-      const std::uint64_t mirror =
-          flip_ && split == Split::train ? stream_of(split, request).bits(kMirrorIndex) : 0;
+      const std::uint64_t mirror = flip_ && split == Split::train
+                                       ? sample_random(random_, split, request).bits(kMirrorIndex)
+                                       : 0;
       Sample piece;
       piece.x_cyx = mirrored(cut(input.x_cyx, window), mirror);
       if (input.target_vyx.defined()) {
@@ -166,7 +168,7 @@ class Crop : public TransformStage {
       return {region.y + request.piece / columns(region) * stride_y_,
               region.x + request.piece % columns(region) * stride_x_, height_, width_};
     }
-    const RandomStream stream = stream_of(split, request);
+    const RandomStream stream = sample_random(random_, split, request);
     constexpr std::uint64_t kDraws = 16;
     io::Window best;
     double least_missing = 2;
@@ -189,15 +191,6 @@ class Crop : public TransformStage {
                                   input.provenance.file, kDraws));
     }
     return best;
-  }
-
-  // The random numbers of a piece.
-  RandomStream stream_of(Split split, const SampleRequest& request) const {
-    return random_.substream(split == Split::train ? 0 : 1)
-        .substream(static_cast<std::uint64_t>(request.epoch))
-        .substream(static_cast<std::uint64_t>(request.source))
-        .substream(static_cast<std::uint64_t>(request.item))
-        .substream(static_cast<std::uint64_t>(request.piece));
   }
 
   // Mirror rows (bit 0) and columns (bit 1) in place.

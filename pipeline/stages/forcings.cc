@@ -48,6 +48,10 @@ class Forcings : public TransformStage {
       throw ConfigError("needs fields on a latitude-longitude grid, which its input is not");
     }
     longitudes_ = input.grid->longitudes;
+    if (std::isnan(longitudes_.front())) {
+      throw ConfigError(
+          "needs the longitudes of its input, which a stage before it shifts at random");
+    }
     StreamInfo info = input;
     for (const std::string& name : names_) {
       const std::vector<std::string> present = info.channel_names();
