@@ -53,6 +53,13 @@ struct Provenance {
   std::int32_t label = -1;                  ///< class, -1 if none
 };
 
+/// What becomes of a channel's physical values on their way out of a reader: value * scale +
+/// offset. Missing ones stay NaN.
+struct Affine {
+  double scale = 1, offset = 0;
+  bool operator==(const Affine&) const = default;
+};
+
 /// Pixels in physical units; missing ones are NaN.
 struct Image {
   Tensor data_cyx;  ///< f32, contiguous, charged to MemoryKind::ingest

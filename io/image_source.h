@@ -19,6 +19,12 @@ struct Extent {
   bool operator==(const Extent&) const = default;
 };
 
+/// Where a read leaves the pixels, and what becomes of them on the way.
+struct PixelTarget {
+  float* data_cyx;  ///< [kept channels, height, width] of the window, contiguous
+  std::span<const Affine> affine = {};  ///< of each kept channel; empty: physical values
+};
+
 /// A set of files opened for reading. Opening reads headers only and selects channels; reads touch
 /// the selected channels and the window asked for, and nothing else.
 class ImageSource {
@@ -40,10 +46,17 @@ class ImageSource {
   /// Grid shared by all images, null if they are not on a latitude-longitude grid.
   virtual std::shared_ptr<const LatLonGrid> grid() const { return nullptr; }
 
-  /// Read one image, or a window of it. May be called from several threads. If no channel is kept,
-  /// no pixels are read: the image is [0, height, width] with its provenance.
-  /// Throws DataError naming the file and the channel.
-  virtual Image read(std::int64_t index, const std::optional<Window>& window = {}) const = 0;
+  /// Images of one group lie in the same stored chunks: read one after another, those are decoded
+  /// once. Each image is a group of its own unless the reader knows better.
+  virtual std::int64_t group(std::int64_t index) const { return index; }
+
+  /// Read one image, or a window of it, to where the caller wants it. May be called from several
+  /// threads. If no channel is kept, no pixels are read. Throws DataError naming the file and the
+  /// channel; the target may have been written to in part then.
+  virtual Provenance read_into(std::int64_t index, const std::optional<Window>& window,
+                               const PixelTarget& target) const = 0;
+  /// The same into memory of its own. Without any channel the image is [0, height, width].
+  Image read(std::int64_t index, const std::optional<Window>& window = {}) const;
 
   /// Bytes read() has decoded so far: of the values of the kept channels in the windows asked for,
   /// uncompressed, in the type they are stored in. What a library must decompress around them is
@@ -54,6 +67,11 @@ class ImageSource {
   virtual std::int64_t bytes_decoded() const = 0;
   /// Most bytes that the caches of open files hold, as the memory ledger counts them.
   virtual std::int64_t cache_bytes() const { return 0; }
+
+ protected:
+  /// The window, or all of the image if there is none. Throws DataError naming the file if it does
+  /// not lie within.
+  Window checked_window(std::int64_t index, const std::optional<Window>& window) const;
 };
 
 /// Replace shell wildcards (*, ?, [..], {a,b}) in `patterns` by the files they match, sorted.

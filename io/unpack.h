@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "io/image.h"
 #include "ops/base/dtype.h"
 
 namespace trib::io {
@@ -18,6 +19,11 @@ struct Packing {
   double scale = 1, offset = 0;
   std::vector<double> missing;
   bool operator==(const Packing&) const = default;
+
+  /// The packing of which this one's values, after `affine`, are the values.
+  Packing then(const Affine& affine) const {
+    return {scale * affine.scale, offset * affine.scale + affine.offset, missing};
+  }
 };
 
 /// Elements of a file in memory; strides in elements, negative ones run backwards from `first`.

@@ -112,7 +112,8 @@ class Hdf5CubeSource final : public ImageSource {
     return describe(files_[image(index).file], image(index).window);
   }
 
-  Image read(std::int64_t index, const std::optional<Window>& window) const override;
+  Provenance read_into(std::int64_t index, const std::optional<Window>& window,
+                       const PixelTarget& target) const override;
 
  private:
   struct File {
@@ -238,24 +239,16 @@ std::int32_t Hdf5CubeSource::label_of(const CubeHeader& header, const Window& wi
   return static_cast<std::int32_t>(most->first);
 }
 
-Image Hdf5CubeSource::read(std::int64_t index, const std::optional<Window>& window) const {
+Provenance Hdf5CubeSource::read_into(std::int64_t index, const std::optional<Window>& window,
+                                     const PixelTarget& target) const {
   const Tile& tile = image(index);
-  const Window whole{0, 0, tile.window.height, tile.window.width};
-  const Window part = window.value_or(whole);
+  const Window part = checked_window(index, window);
   const File& file = files_[tile.file];
   const CubeHeader& header = file.header;
-  if (part.y < 0 || part.x < 0 || part.height < 1 || part.width < 1 ||
-      part.y + part.height > whole.height || part.x + part.width > whole.width) {
-    throw DataError(fmt::format("{}: window {}x{} at ({}, {}) is not inside {}x{}", header.path,
-                                part.height, part.width, part.y, part.x, whole.height,
-                                whole.width));
-  }
   const Window w{tile.window.y + part.y, tile.window.x + part.x, part.height, part.width};
   const auto num_channels = static_cast<std::int64_t>(channels_.size());
-  Image out;
-  out.provenance = describe(file, w);
-  out.data_cyx = Tensor::empty({num_channels, w.height, w.width}, DType::f32, MemoryKind::ingest);
-  if (num_channels == 0) return out;
+  Provenance from = describe(file, w);
+  if (num_channels == 0) return from;
 
   std::array<Hdf5File::Range, 3> box;
   box[header.axis_y] = {w.y, w.y + w.height};
@@ -275,19 +268,27 @@ Image Hdf5CubeSource::read(std::int64_t index, const std::optional<Window>& wind
   }
   bytes_decoded_ += static_cast<std::int64_t>(raw.size());
 
+  const auto affine_of = [&](std::int64_t channel) {
+    return target.affine.empty() ? Affine{} : target.affine[static_cast<std::size_t>(channel)];
+  };
   // Neighbours in the file that are neighbours in the image are unpacked together.
   const std::vector<std::int64_t>& output = file.plan.output;
   for (std::size_t begin = 0, end; begin < output.size(); begin = end) {
+    const Affine affine = affine_of(output[begin]);
     end = begin + 1;
-    while (end < output.size() && output[end] == output[end - 1] + 1) ++end;
+    while (end < output.size() && output[end] == output[end - 1] + 1 &&
+           affine_of(output[end]) == affine) {
+      ++end;
+    }
     const RawBlock block{
         raw.data() + static_cast<std::int64_t>(begin * size_of(dtype)) * strides[header.axis_c],
         dtype,
         {static_cast<std::int64_t>(end - begin), w.height, w.width},
         {strides[header.axis_c], strides[header.axis_y], strides[header.axis_x]}};
-    unpack(block, header.packing, out.data_cyx.data<float>() + output[begin] * w.height * w.width);
+    unpack(block, header.packing.then(affine),
+           target.data_cyx + output[begin] * w.height * w.width);
   }
-  return out;
+  return from;
 }
 
 }  // namespace

@@ -333,7 +333,8 @@ GridSlab::GridSlab(const NetcdfFile& file, const GridHeader& header, const GridV
   file.read(variable.variable, start, count, raw_->data());
 }
 
-void GridSlab::unpack_level(std::int64_t n, float* out_yx) const {
+void GridSlab::unpack_level(std::int64_t n, const Affine& affine, float* out_yx) const {
+  const Packing packing = variable_.packing.then(affine);
   const DType dtype = *variable_.variable.dtype;
   const auto block = [&](std::int64_t version) {
     const std::int64_t element = first_ + n * stride_level_ + version * stride_version_;
@@ -342,11 +343,11 @@ void GridSlab::unpack_level(std::int64_t n, float* out_yx) const {
                     {1, height_, width_},
                     {0, stride_y_, stride_x_}};
   };
-  unpack(block(0), variable_.packing, out_yx);
+  unpack(block(0), packing, out_yx);
   std::vector<float> other;
   for (std::int64_t version = 1; version < num_versions_; ++version) {
     other.resize(static_cast<std::size_t>(height_ * width_));
-    unpack(block(version), variable_.packing, other.data());
+    unpack(block(version), packing, other.data());
     for (std::size_t i = 0; i < other.size(); ++i) {
       if (std::isnan(out_yx[i])) out_yx[i] = other[i];
     }

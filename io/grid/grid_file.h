@@ -84,8 +84,8 @@ class GridSlab {
   GridSlab(const NetcdfFile& file, const GridHeader& header, const GridVariable& variable,
            const SlabRequest& request);
 
-  /// Write the physical values of the n-th level of the request to [y, x].
-  void unpack_level(std::int64_t n, float* out_yx) const;
+  /// Write the physical values of the n-th level of the request, after `affine`, to [y, x].
+  void unpack_level(std::int64_t n, const Affine& affine, float* out_yx) const;
   std::int64_t num_bytes() const { return static_cast<std::int64_t>(raw_->size()); }
 
  private:

@@ -116,7 +116,8 @@ class NetcdfGridSource final : public GridSource {
     return p;
   }
 
-  Image read(std::int64_t index, const std::optional<Window>& window) const override;
+  Provenance read_into(std::int64_t index, const std::optional<Window>& window,
+                       const PixelTarget& target) const override;
 
  private:
   // Where one channel of an image is.
@@ -152,7 +153,7 @@ class NetcdfGridSource final : public GridSource {
   // Pieces of an image in the order of files, variables and levels.
   std::vector<Piece> pieces_of(std::size_t time) const;
   void read_run(std::span<const Piece> run, std::int64_t member, const Window& window,
-                Tensor& out_cyx) const;
+                const PixelTarget& target) const;
   void check_not_empty(const Piece& piece, std::int64_t index, std::span<const float> field) const;
 
   GridSeries series_;
@@ -179,21 +180,12 @@ std::vector<NetcdfGridSource::Piece> NetcdfGridSource::pieces_of(std::size_t tim
   return pieces;
 }
 
-Image NetcdfGridSource::read(std::int64_t index, const std::optional<Window>& window) const {
-  Image image;
-  image.provenance = provenance(index);
-  const Window whole = image.provenance.window;
-  const Window w = window.value_or(whole);
-  if (w.y < 0 || w.x < 0 || w.height < 1 || w.width < 1 || w.y + w.height > whole.height ||
-      w.x + w.width > whole.width) {
-    throw DataError(fmt::format("{}: window {}x{} at ({}, {}) is not inside {}x{}",
-                                image.provenance.file, w.height, w.width, w.y, w.x, whole.height,
-                                whole.width));
-  }
-  image.provenance.window = w;
-  image.data_cyx =
-      Tensor::empty({static_cast<std::int64_t>(series_.channels.size()), w.height, w.width},
-                    DType::f32, MemoryKind::ingest);
+Provenance NetcdfGridSource::read_into(std::int64_t index, const std::optional<Window>& window,
+                                       const PixelTarget& target) const {
+  Provenance from = provenance(index);
+  const Window whole = from.window;
+  const Window w = checked_window(index, window);
+  from.window = w;
 
   const std::vector<Piece> pieces = pieces_of(static_cast<std::size_t>(index % num_times()));
   for (std::size_t begin = 0, end; begin < pieces.size(); begin = end) {
@@ -203,19 +195,19 @@ Image NetcdfGridSource::read(std::int64_t index, const std::optional<Window>& wi
            pieces[end].place.level == pieces[end - 1].place.level + 1) {
       ++end;
     }
-    read_run({pieces.data() + begin, end - begin}, index / num_times(), w, image.data_cyx);
+    read_run({pieces.data() + begin, end - begin}, index / num_times(), w, target);
   }
   if (!allow_empty_fields_ && w == whole) {
     const auto plane = static_cast<std::size_t>(w.height * w.width);
     for (const Piece& p : pieces) {
-      check_not_empty(p, index, {image.data_cyx.data<float>() + p.channel * plane, plane});
+      check_not_empty(p, index, {target.data_cyx + p.channel * plane, plane});
     }
   }
-  return image;
+  return from;
 }
 
 void NetcdfGridSource::read_run(std::span<const Piece> run, std::int64_t member,
-                                const Window& window, Tensor& out_cyx) const {
+                                const Window& window, const PixelTarget& target) const {
   const Piece& first = run.front();
   const GridHeader& header = series_.files[static_cast<std::size_t>(first.slot.file)];
   const GridVariable& variable = header.variables[static_cast<std::size_t>(first.place.variable)];
@@ -227,9 +219,10 @@ void NetcdfGridSource::read_run(std::span<const Piece> run, std::int64_t member,
   }();
   bytes_decoded_ += slab.num_bytes();
   for (std::size_t i = 0; i < run.size(); ++i) {
-    const auto channel = static_cast<std::int64_t>(run[i].channel);
-    slab.unpack_level(static_cast<std::int64_t>(i),
-                      out_cyx.data<float>() + channel * window.height * window.width);
+    const std::size_t channel = run[i].channel;
+    slab.unpack_level(
+        static_cast<std::int64_t>(i), target.affine.empty() ? Affine{} : target.affine[channel],
+        target.data_cyx + static_cast<std::int64_t>(channel) * window.height * window.width);
   }
 }
 

@@ -24,7 +24,6 @@ namespace {
 
 constexpr std::size_t kIdleDatasets = 64;
 constexpr std::int64_t kHeadersPerTask = 16;
-constexpr std::int64_t kMaxImageValues = std::int64_t{1} << 40;  // more is a damaged header
 
 using Codings = std::vector<BandCoding>;
 
@@ -71,10 +70,10 @@ Codings find_codings(const std::vector<RasterBand>& bands, const std::vector<Cha
 }
 
 /// Turn stored samples into values, in place.
-void decode(const BandCoding& coding, std::int64_t count, float* values) {
+void decode(const BandCoding& coding, const Affine& affine, std::int64_t count, float* values) {
   constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
-  const double scale = coding.scale;
-  const double offset = coding.offset;
+  const double scale = coding.scale * affine.scale;
+  const double offset = coding.offset * affine.scale + affine.offset;
   const bool scaled = scale != 1 || offset != 0;
   if (!scaled && !coding.nodata) return;
   // NaN compares unequal to everything, itself included: without nodata nothing is replaced.
@@ -134,25 +133,19 @@ class RasterSource final : public ImageSource {
   }
   std::int64_t bytes_decoded() const override { return bytes_decoded_; }
 
-  Image read(std::int64_t index, const std::optional<Window>& window) const override {
+  Provenance read_into(std::int64_t index, const std::optional<Window>& window,
+                       const PixelTarget& target) const override {
     const auto [file, area] = locate(index);
-    const Window target = window ? window_of(*file, area, *window) : area;
-    const std::int64_t num_channels = std::ssize(channels_);
-    if (num_channels * target.height > kMaxImageValues / target.width) {
-      throw DataError(fmt::format("{}: {} channels of {} x {} pixels are too many to read at once",
-                                  file->path, channels_.size(), target.height, target.width));
-    }
-    Image image;
-    image.data_cyx =
-        Tensor::empty({num_channels, target.height, target.width}, DType::f32, MemoryKind::ingest);
-    image.provenance = {file->path, target, nullptr, kUnknown, file->label};
-    if (num_channels == 0) return image;
+    const Window part = checked_window(index, window);
+    const Window w{area.y + part.y, area.x + part.x, part.height, part.width};
+    Provenance from{file->path, w, nullptr, kUnknown, file->label};
+    if (channels_.empty()) return from;
 
     std::unique_ptr<GdalDataset> dataset = pool_.take(file->path, file->driver);
-    read_pixels(*dataset, *file, target, image.data_cyx.data<float>());
-    image.provenance.geo = describe_georeference(*dataset);
+    read_pixels(*dataset, *file, w, target);
+    from.geo = describe_georeference(*dataset);
     pool_.give_back(std::move(dataset));
-    return image;
+    return from;
   }
 
  private:
@@ -270,19 +263,11 @@ class RasterSource final : public ImageSource {
          std::min(options_.tile->width, file.area.width - x)}};
   }
 
-  /// A window of an image as a window of its file.
-  static Window window_of(const RasterFile& file, const Window& area, const Window& window) {
-    if (!contains({area.height, area.width}, window)) {
-      throw DataError(fmt::format("{}: the window {} does not lie in the image of {} x {} pixels",
-                                  file.path, to_string(window), area.height, area.width));
-    }
-    return {area.y + window.y, area.x + window.x, window.height, window.width};
-  }
-
-  void read_pixels(const GdalDataset& dataset, const RasterFile& file, const Window& target,
-                   float* values_cyx) const {
+  void read_pixels(const GdalDataset& dataset, const RasterFile& file, const Window& window,
+                   const PixelTarget& target) const {
     const Codings& codings = *file.codings;
-    const std::int64_t pixels = target.height * target.width;
+    const std::int64_t pixels = window.height * window.width;
+    float* values_cyx = target.data_cyx;
     std::vector<int> numbers;
     std::int64_t sample_bytes = 0;
     for (const BandCoding& coding : codings) {
@@ -293,16 +278,17 @@ class RasterSource final : public ImageSource {
       const auto guard = dataset.lock();
       const GdalErrors errors;
       // Some drivers report a failure and return success.
-      if (raster_io(dataset.gdal(), target, numbers, values_cyx) != CE_None || errors.any()) {
-        fail(dataset, file, target, values_cyx, errors.text());
+      if (raster_io(dataset.gdal(), window, numbers, values_cyx) != CE_None || errors.any()) {
+        fail(dataset, file, window, values_cyx, errors.text());
       }
     }
     bytes_decoded_ += pixels * sample_bytes;
     for (std::size_t c = 0; c < codings.size(); ++c) {
-      decode(codings[c], pixels, values_cyx + static_cast<std::int64_t>(c) * pixels);
+      decode(codings[c], target.affine.empty() ? Affine{} : target.affine[c], pixels,
+             values_cyx + static_cast<std::int64_t>(c) * pixels);
     }
     // The mask belongs to the file: all bands have the same.
-    if (codings.front().masked) hide_masked(dataset, file, target, values_cyx);
+    if (codings.front().masked) hide_masked(dataset, file, window, values_cyx);
   }
 
   void hide_masked(const GdalDataset& dataset, const RasterFile& file, const Window& target,

@@ -68,16 +68,4 @@ void reduce_partial_gradients(Parameters& parameters, int number, const TensorGr
   }
 }
 
-double gradient_norm(const Parameters& parameters, const TensorGroup& group) {
-  if (group.is_alone()) return gradient_norm(parameters);
-  double split = 0, replicated = 0;
-  for (ParameterId id = 0; id < std::ssize(parameters.table().specs()); ++id) {
-    const ParameterSpec& spec = parameters.table().spec(id);
-    const double squares = ops::sum_of_squares(parameters.gradient(id), spec.local().numel());
-    (spec.split.active() ? split : replicated) += squares;
-  }
-  group.all_reduce(std::span<double>(&split, 1));
-  return std::sqrt(split + replicated);
-}
-
 }  // namespace trib::model

@@ -1,4 +1,4 @@
-// Gradients and their norm over the ranks of a tensor group.
+// Gradients of which each rank of a tensor group has a part.
 #pragma once
 
 #include "model/parallel/tensor_group.h"
@@ -13,9 +13,5 @@ void reduce_partial_gradients(Parameters& parameters, int unit, const TensorGrou
 void reduce_partial_gradients(Parameters& parameters, const TensorGroup& group);
 /// Bytes it takes for a moment, of MemoryKind::communication.
 std::int64_t partial_gradient_bytes(const ParameterTable& table, const TensorGroup& group);
-
-/// Euclidean norm of the gradients of the whole model, in double: what ranks hold parts of is added
-/// up, what they hold alike counts once. The same on all ranks.
-double gradient_norm(const Parameters& parameters, const TensorGroup& group);
 
 }  // namespace trib::model

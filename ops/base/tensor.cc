@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -51,12 +52,21 @@ void copy_axis(const std::byte* from, std::byte* to, const Shape& shape, const S
 }  // namespace
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, MemoryKind kind) {
+  const std::size_t bytes = static_cast<std::size_t>(shape.numel()) * size_of(dtype);
+  return on(std::make_shared<Buffer>(bytes, kind), shape, dtype);
+}
+
+Tensor Tensor::on(std::shared_ptr<Buffer> buffer, const Shape& shape, DType dtype) {
+  const std::size_t bytes = static_cast<std::size_t>(shape.numel()) * size_of(dtype);
+  if (buffer->size() != bytes) {
+    throw ShapeError(fmt::format("a tensor {} of {} needs {} bytes, its buffer has {}",
+                                 shape.to_string(), name_of(dtype), bytes, buffer->size()));
+  }
   Tensor t;
   t.shape_ = shape;
   t.strides_ = contiguous_strides(shape);
   t.dtype_ = dtype;
-  t.buffer_ =
-      std::make_shared<Buffer>(static_cast<std::size_t>(shape.numel()) * size_of(dtype), kind);
+  t.buffer_ = std::move(buffer);
   t.data_ = t.buffer_->data();
   return t;
 }
@@ -116,6 +126,33 @@ Tensor Tensor::slice(int axis, std::int64_t begin, std::int64_t end) const {
   if (data_ != nullptr) {  // null if there are no elements
     t.data_ += begin * strides_[a] * static_cast<std::int64_t>(size_of(dtype_));
   }
+  return t;
+}
+
+Tensor Tensor::detached() const {
+  Tensor t = *this;
+  if (buffer_ != nullptr) {
+    t.buffer_ = std::shared_ptr<Buffer>(buffer_.get(), [whole = buffer_](Buffer*) {});
+  }
+  return t;
+}
+
+Tensor Tensor::joined(std::span<const Tensor> parts) {
+  if (parts.empty()) return {};
+  const Tensor& first = parts.front();
+  if (first.buffer_ == nullptr) return {};
+  const std::byte* expected = first.data_;
+  for (const Tensor& part : parts) {
+    if (part.buffer_.get() != first.buffer_.get() || part.data_ != expected ||
+        part.dtype_ != first.dtype_ || !(part.shape_ == first.shape_) || !part.is_contiguous()) {
+      return {};
+    }
+    expected += part.nbytes();
+  }
+  Tensor t = first;
+  t.shape_ = {static_cast<std::int64_t>(parts.size())};
+  for (const std::int64_t extent : first.shape_) t.shape_.push_back(extent);
+  t.strides_ = contiguous_strides(t.shape_);
   return t;
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -26,6 +27,8 @@ class Tensor {
   /// Allocate a contiguous tensor of zeros, charged to `kind`.
   static Tensor zeros(const Shape& shape, DType dtype = DType::f32,
                       MemoryKind kind = MemoryKind::workspace);
+  /// A contiguous tensor on all of a buffer of the right size.
+  static Tensor on(std::shared_ptr<Buffer> buffer, const Shape& shape, DType dtype = DType::f32);
   /// View memory owned by someone else, who must outlive the tensor. Contiguous.
   static Tensor view(void* data, const Shape& shape, DType dtype = DType::f32);
 
@@ -63,6 +66,12 @@ class Tensor {
   Tensor permute(std::initializer_list<int> axes) const;
   /// View of a contiguous tensor under another shape; one extent may be -1.
   Tensor reshape(Shape shape) const;
+  /// The same view for an owner of its own: is_unique() counts its copies alone, while what it is
+  /// part of lives on with it. For memory whose parts are handed to different owners.
+  Tensor detached() const;
+  /// Tensors of one shape that lie one after another in one buffer, as one tensor [parts, ...];
+  /// undefined if they do not.
+  static Tensor joined(std::span<const Tensor> parts);
 
   /// Copy the elements into `destination` (same shape and type, any strides).
   void copy_to(Tensor& destination) const;

@@ -23,7 +23,7 @@ using Clock = std::chrono::steady_clock;
 // in between keeps a slow disk from looking like a lost rank.
 constexpr std::chrono::milliseconds kAskEvery{200};
 
-constexpr std::size_t kStates = 3;  // of an element: value, exp_avg, exp_avg_sq
+constexpr auto kStates = static_cast<std::size_t>(model::kStatesOfElement);
 constexpr std::array<const char*, kStates> kStateNames{io::kValueState, io::kExpAvgState,
                                                        io::kExpAvgSqState};
 

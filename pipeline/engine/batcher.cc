@@ -6,9 +6,10 @@
 
 namespace trib::pipeline {
 
-Batcher::Batcher(std::int64_t batch_size, const Sampler& order)
+Batcher::Batcher(std::int64_t batch_size, const Sampler& order, BatchMemory* memory)
     : batch_size_(static_cast<std::size_t>(batch_size)),
       order_(order),
+      memory_(memory),
       next_position_(order.own_position(0)) {}
 
 std::vector<BatchPtr> Batcher::add(const PacketPtr& packet, bool take) {
@@ -29,7 +30,9 @@ std::vector<BatchPtr> Batcher::add(const PacketPtr& packet, bool take) {
     if (!next->second.skipped) ready_.push_back(std::move(next->second));
     waiting_.erase(next);
     next_position_ = order_.own_position(next_position_ + 1);
-    if (ready_.size() == batch_size_) batches.push_back(make_batch());
+    if (ready_.size() < batch_size_) continue;
+    batches.push_back(make_batch());
+    if (memory_ != nullptr) memory_->begin_batch(next_position_);
   }
   return batches;
 }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "pipeline/engine/batch_memory.h"
 #include "pipeline/engine/sampler.h"
 #include "pipeline/stage/flow.h"
 
@@ -16,8 +17,9 @@ namespace trib::pipeline {
 /// steps that take several. Not thread-safe.
 class Batcher {
  public:
-  /// `order` tells which positions are this rank's, and begins with what is not used up.
-  Batcher(std::int64_t batch_size, const Sampler& order);
+  /// `order` tells which positions are this rank's, and begins with what is not used up. `memory`,
+  /// if there is one, is told where batches begin.
+  Batcher(std::int64_t batch_size, const Sampler& order, BatchMemory* memory = nullptr);
 
   /// Add a packet; `take` allows to use up its samples. Returns the batches it completes.
   std::vector<BatchPtr> add(const PacketPtr& packet, bool take);
@@ -34,6 +36,7 @@ class Batcher {
 
   const std::size_t batch_size_;
   const Sampler& order_;
+  BatchMemory* const memory_;
   std::uint64_t next_position_;
   std::uint64_t batches_ = 0;
   std::map<std::uint64_t, Waiting> waiting_;

@@ -28,7 +28,8 @@ class Engine::Impl {
         budget_(plan.ingest().items, plan.ingest().bytes - plan.ingest().collate_bytes,
                 plan.ingest().reads),
         order_(plan.sampler_options(Split::train)),
-        batcher_(plan.rank_batch_size(), order_) {
+        batch_memory_(ingest.batch_memory(order_)),
+        batcher_(plan.rank_batch_size(), order_, batch_memory_.get()) {
     budget_.on_release([this] { pump(); });
   }
 
@@ -151,7 +152,9 @@ class Engine::Impl {
     guarded(
         name, [&] { return plan_.describe(Split::train, first); },
         [&] {
-          PacketPtr packet = ingest_.read(Split::train, std::move(task));
+          const SampleSlot slot =
+              batch_memory_ != nullptr ? batch_memory_->slot(first.position) : SampleSlot{};
+          PacketPtr packet = ingest_.read(Split::train, std::move(task), slot);
           count_skips(*packet);
           for (std::size_t i = 0; i < packet->requests.size(); ++i) {
             packet->credits.push_back(credit->split(1, plan_.ingest().sample_bytes));
@@ -456,6 +459,7 @@ class Engine::Impl {
   // Everything that may hold credits is destroyed before the budget.
   Budget budget_;
   const Sampler order_;  // asked by the batcher while pump() moves sampler_ on another thread
+  const std::unique_ptr<BatchMemory> batch_memory_;
   Batcher batcher_;
   std::vector<FlowNode> nodes_;
   std::unique_ptr<flow::queue_node<BatchPtr>> queue_;

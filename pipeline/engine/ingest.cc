@@ -58,16 +58,21 @@ const SourceStage& Ingest::source_of(int source) const {
               .source;
 }
 
-PacketPtr Ingest::read(Split split, ReadTask task) const {
+PacketPtr Ingest::read(Split split, ReadTask task, const SampleSlot& slot) const {
   auto packet = std::make_shared<Packet>();
   packet->split = split;
   packet->requests = std::move(task.requests);
   const SampleRequest& first = packet->requests.front();
   const PlannedNode& node = plan_.nodes()[static_cast<std::size_t>(
       plan_.sources()[static_cast<std::size_t>(first.source)].source)];
+  ReadTarget target{slot.x_cyx, slot.target_vyx, nullptr};
+  if (!mapped_.empty()) {
+    const Mapped& mapped = mapped_[static_cast<std::size_t>(first.source)];
+    if (mapped.node != nullptr) target.maps = &mapped.maps;
+  }
   const trace::Span span("io", node.name());
   try {
-    Sample sample = node.source->read(split, first);
+    Sample sample = node.source->read(split, first, target);
     sample.request = first;
     packet->samples.push_back(std::move(sample));
   } catch (const DataError& error) {
@@ -78,6 +83,10 @@ PacketPtr Ingest::read(Split split, ReadTask task) const {
 }
 
 PacketPtr Ingest::apply(const PlannedNode& node, const PacketPtr& input, bool take) const {
+  if (std::any_of(mapped_.begin(), mapped_.end(),
+                  [&](const Mapped& mapped) { return mapped.node == &node; })) {
+    return input;
+  }
   const trace::Span span("ingest", node.name());
   auto output = std::make_shared<Packet>();
   output->split = input->split;
@@ -167,7 +176,8 @@ std::vector<ReadTask> first_tasks(SamplerOptions options, std::int64_t count) {
 
 }  // namespace
 
-void Ingest::measure(ops::Communicator& communicator, const std::string& run_folder) const {
+void Ingest::measure(ops::Communicator& communicator, const std::string& run_folder) {
+  mapped_.clear();
   for (std::size_t i = 0; i < plan_.nodes().size(); ++i) {
     const PlannedNode& node = plan_.nodes()[i];
     if (node.transform == nullptr) continue;
@@ -202,6 +212,42 @@ void Ingest::measure(ops::Communicator& communicator, const std::string& run_fol
     const trace::Span span("measure", node.name());
     node.transform->measure(feed, communicator, run_folder);
   }
+  find_mapped();
+}
+
+void Ingest::find_mapped() {
+  mapped_.resize(plan_.sources().size());
+  for (std::size_t s = 0; s < mapped_.size(); ++s) {
+    const SourcePath& path = plan_.sources()[s];
+    const PlannedNode& source = plan_.nodes()[static_cast<std::size_t>(path.source)];
+    if (path.transforms.empty() || source.outputs.size() != 1) continue;
+    const PlannedNode& next = plan_.nodes()[static_cast<std::size_t>(path.transforms.front())];
+    if (std::optional<ValueMaps> maps = next.transform->value_maps()) {
+      mapped_[s] = {&next, std::move(*maps)};
+    }
+  }
+}
+
+// Whether samples come to the batch in the memory the source wrote them to.
+bool Ingest::keeps_memory(const SourcePath& path) const {
+  return path.expanding < 0 &&
+         std::all_of(path.transforms.begin(), path.transforms.end(), [&](int at) {
+           return plan_.nodes()[static_cast<std::size_t>(at)].transform->works_in_place();
+         });
+}
+
+std::unique_ptr<BatchMemory> Ingest::batch_memory(const Sampler& order) const {
+  if (plan_.batch_node() < 0) return nullptr;
+  const auto& paths = plan_.sources();
+  if (!std::all_of(paths.begin(), paths.end(), [&](const auto& p) { return keeps_memory(p); })) {
+    return nullptr;
+  }
+  const StreamInfo& info = plan_.nodes()[static_cast<std::size_t>(plan_.batch_node())].info;
+  const auto shape = [&](const std::vector<std::int64_t>& own) {
+    return Shape{std::ssize(own), info.extent.height, info.extent.width};
+  };
+  return std::make_unique<BatchMemory>(plan_.rank_batch_size(), order, shape(info.own_channels),
+                                       shape(info.own_targets));
 }
 
 std::vector<Sample> Ingest::held_out(std::int64_t count) const {
@@ -235,6 +281,9 @@ namespace {
 Tensor stack(const std::vector<Sample>& samples, Tensor Sample::*field) {
   const Tensor& first = samples.front().*field;
   if (!first.defined()) return {};
+  std::vector<Tensor> parts;
+  for (const Sample& sample : samples) parts.push_back(sample.*field);
+  if (Tensor whole = Tensor::joined(parts); whole.numel() > 0) return whole;
   Shape shape{static_cast<std::int64_t>(samples.size())};
   for (const std::int64_t extent : first.shape()) shape.push_back(extent);
   Tensor stacked = Tensor::empty(shape, DType::f32, MemoryKind::ingest);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ops/comm/communicator.h"
+#include "pipeline/engine/batch_memory.h"
 #include "pipeline/engine/plan.h"
 #include "pipeline/engine/threads.h"
 
@@ -19,14 +20,18 @@ class Ingest {
  public:
   Ingest(Plan& plan, Threads& threads);
 
-  /// Read the item of a task. Bad data gives a packet without samples if the source skips errors,
-  /// and is listed in skipped().
-  PacketPtr read(Split split, ReadTask task) const;
+  /// Read the item of a task, into `slot` if it has a place for it. Bad data gives a packet without
+  /// samples if the source skips errors, and is listed in skipped().
+  PacketPtr read(Split split, ReadTask task, const SampleSlot& slot = {}) const;
   /// Apply one stage. With `take` the samples of `input` are used up, else they are shared.
   PacketPtr apply(const PlannedNode& node, const PacketPtr& input, bool take) const;
 
-  /// Let every stage that asks learn from the first training samples.
-  void measure(ops::Communicator& communicator, const std::string& run_folder) const;
+  /// Let every stage that asks learn from the first training samples. From then on sources map
+  /// values for the stages behind them that do nothing else.
+  void measure(ops::Communicator& communicator, const std::string& run_folder);
+  /// Memory for batches that readers can write their samples to; null if there is no such way from
+  /// a source to the batch. `order` must live as long as it does.
+  std::unique_ptr<BatchMemory> batch_memory(const Sampler& order) const;
   /// This rank's share of the first `count` held-out samples, in order, as they are batched.
   std::vector<Sample> held_out(std::int64_t count) const;
 
@@ -43,12 +48,21 @@ class Ingest {
   /// List the item of a packet as skipped because of what `node` said. Throws DataError if its
   /// source may skip no more.
   void note_skip(const PlannedNode& node, Packet& packet, const std::string& error) const;
+  void find_mapped();
+  bool keeps_memory(const SourcePath& path) const;
+
+  /// A stage whose work the source does.
+  struct Mapped {
+    const PlannedNode* node = nullptr;
+    ValueMaps maps;
+  };
 
   void check_skips(int source) const;  // with mutex_ held
   const SourceStage& source_of(int source) const;
 
   Plan& plan_;
   Threads& threads_;
+  std::vector<Mapped> mapped_;  // [source], once all is measured
   mutable std::mutex mutex_;
   mutable std::vector<Skipped> skipped_;
 };

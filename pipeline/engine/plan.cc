@@ -171,8 +171,17 @@ SamplerOptions Plan::sampler_options(Split split) const {
       counts[item] =
           static_cast<std::int32_t>(pieces(split, path, static_cast<std::int64_t>(item)));
     }
+    const std::size_t count = counts.size();
     options.pieces.push_back(std::move(counts));
-    options.shuffled.push_back(split == Split::train && source.shuffled());
+    const ItemOrder order = split == Split::train ? source.order() : ItemOrder::listed;
+    options.order.push_back(order);
+    std::vector<std::int64_t> groups;
+    if (order == ItemOrder::grouped) {
+      for (std::size_t item = 0; item < count; ++item) {
+        groups.push_back(source.group(split, static_cast<std::int64_t>(item)));
+      }
+    }
+    options.groups.push_back(std::move(groups));
   }
   if (split == Split::train && batch_ >= 0) {
     options.shuffle_window = nodes_[static_cast<std::size_t>(batch_)].batch->shuffle_window();
@@ -351,12 +360,11 @@ std::array<std::int64_t, kMemoryKinds> Plan::predicted_bytes() const {
       of(MemoryKind::communication) = sharding.slot_elements() * kBytes +
                                       model::partial_gradient_bytes(model->table(), model->group());
       if (writes_checkpoints_) {
-        // A copy of values and moments.
         std::int64_t elements = 0;
         for (const auto& piece : sharding.written_pieces(model->group())) {
           elements += piece.elements.size();
         }
-        of(MemoryKind::checkpoint) = 3 * elements * kBytes;
+        of(MemoryKind::checkpoint) = model::kStatesOfElement * elements * kBytes;
       }
       if (training_->evaluate_every > 0) {
         // They stay for the whole run; before it they are stacked.

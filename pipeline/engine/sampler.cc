@@ -1,6 +1,7 @@
 #include "pipeline/engine/sampler.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <unordered_map>
 
@@ -128,8 +129,16 @@ std::int32_t Sampler::pieces_of(std::size_t listed) const {
   return options_.pieces[static_cast<std::size_t>(source)][static_cast<std::size_t>(item)];
 }
 
-bool Sampler::shuffles_items() const {
-  return std::all_of(options_.shuffled.begin(), options_.shuffled.end(), [](bool s) { return s; });
+bool Sampler::keeps_listed_order() const {
+  return std::find(options_.order.begin(), options_.order.end(), ItemOrder::listed) !=
+         options_.order.end();
+}
+
+std::uint64_t Sampler::own_index(std::uint64_t position) const {
+  const auto batch = static_cast<std::uint64_t>(options_.batch_size);
+  const auto share = static_cast<std::uint64_t>(share_);
+  return position / batch * share + position % batch -
+         static_cast<std::uint64_t>(options_.rank) * share;
 }
 
 std::int64_t Sampler::largest_window() const {
@@ -159,27 +168,55 @@ std::uint64_t Sampler::own_position(std::uint64_t position) const {
 std::uint64_t Sampler::fingerprint() const {
   // Without a shuffle window nothing is drawn inside of windows, and their size means nothing.
   std::vector<std::uint64_t> words{
-      options_.seed, shuffles_items() ? 1U : 0U,
+      options_.seed, keeps_listed_order() ? 0U : 1U,
       options_.shuffle_window > 0 ? static_cast<std::uint64_t>(window()) : 0U};
   for (const auto& pieces : options_.pieces) {
     words.push_back(pieces.size());
     words.push_back(XXH3_64bits(pieces.data(), pieces.size() * sizeof(pieces[0])));
   }
+  for (const auto& groups : options_.groups) {
+    if (!groups.empty()) {
+      words.push_back(XXH3_64bits(groups.data(), groups.size() * sizeof(groups[0])));
+    }
+  }
   return XXH3_64bits(words.data(), words.size() * sizeof(words[0]));
+}
+
+// A permutation of the items; with groups, one in which those of a group stand together: each group
+// takes the place of its first item.
+std::vector<std::int64_t> Sampler::shuffled_items() const {
+  const std::vector<std::int64_t> drawn = RandomStream(options_.seed, "sampler.items")
+                                              .substream(static_cast<std::uint64_t>(epoch_))
+                                              .permutation(std::ssize(items_));
+  std::map<std::pair<std::int32_t, std::int64_t>, std::size_t> place;  // of a group
+  std::vector<std::vector<std::int64_t>> together;
+  for (const std::int64_t listed : drawn) {
+    const auto [source, item] = items_[static_cast<std::size_t>(listed)];
+    const auto s = static_cast<std::size_t>(source);
+    if (s >= options_.groups.size() || options_.groups[s].empty()) {
+      together.push_back({listed});
+      continue;
+    }
+    const std::int64_t group = options_.groups[s][static_cast<std::size_t>(item)];
+    const auto [at, is_new] = place.try_emplace({source, group}, together.size());
+    if (is_new) together.emplace_back();
+    together[at->second].push_back(listed);
+  }
+  std::vector<std::int64_t> order;
+  order.reserve(drawn.size());
+  for (const auto& items : together) order.insert(order.end(), items.begin(), items.end());
+  return order;
 }
 
 void Sampler::start_epoch() {
   ++epoch_;
   order_at_ = 0;
   piece_at_ = 0;
-  const auto count = static_cast<std::int64_t>(items_.size());
-  if (shuffles_items()) {
-    order_ = RandomStream(options_.seed, "sampler.items")
-                 .substream(static_cast<std::uint64_t>(epoch_))
-                 .permutation(count);
-  } else {
-    order_.resize(static_cast<std::size_t>(count));
+  if (keeps_listed_order()) {
+    order_.resize(items_.size());
     std::iota(order_.begin(), order_.end(), 0);
+  } else {
+    order_ = shuffled_items();
   }
   // A run that goes on may begin inside of the epoch.
   auto passed =

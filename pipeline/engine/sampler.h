@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "pipeline/stage/flow.h"
+#include "pipeline/stage/item_order.h"
 
 namespace trib::pipeline {
 
@@ -40,9 +41,11 @@ struct ConsumedSamples {
 struct SamplerOptions {
   std::uint64_t seed = 0;
   std::vector<std::vector<std::int32_t>> pieces;  ///< [source][item]: samples made of the item
-  std::vector<bool> shuffled;                     ///< [source]; one false keeps the listed order
-  std::int64_t batch_size = 1;                    ///< B, over all ranks
-  std::int64_t shuffle_window = 0;                ///< 0: pieces of an item stay together
+  std::vector<ItemOrder> order;  ///< [source]; one `listed` keeps the listed order of all
+  /// [source][item]: items with one number are taken together; empty unless grouped.
+  std::vector<std::vector<std::int64_t>> groups;
+  std::int64_t batch_size = 1;      ///< B, over all ranks
+  std::int64_t shuffle_window = 0;  ///< 0: pieces of an item stay together
   int ranks = 1;
   int rank = 0;
   std::int64_t epochs = 0;   ///< 0: endless
@@ -69,6 +72,8 @@ class Sampler {
   std::int64_t largest_window() const;
   /// Most samples of a task.
   std::int64_t largest_task() const { return largest_task_; }
+  /// Place of an own position among all of this rank, used up or not.
+  std::uint64_t own_index(std::uint64_t position) const;
   /// Smallest position greater than or equal to `position` that belongs to this rank and
   /// is not used up.
   std::uint64_t own_position(std::uint64_t position) const;
@@ -79,7 +84,8 @@ class Sampler {
  private:
   std::int64_t window() const;
   std::int32_t pieces_of(std::size_t listed) const;
-  bool shuffles_items() const;
+  bool keeps_listed_order() const;
+  std::vector<std::int64_t> shuffled_items() const;
   std::uint64_t share_position(std::uint64_t position) const;
   void fill_window();
   void start_epoch();

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "ops/base/error.h"
+#include "pipeline/engine/numa.h"
 
 namespace trib::pipeline {
 namespace {
@@ -38,10 +39,12 @@ struct Threads::Arenas {
   Arenas(int compute, int io)
       : limit(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(compute + io)),
         compute_arena(compute, 1),
-        io_arena(io, 0) {}
+        io_arena(io, 0),
+        io_binding(io_arena) {}
   tbb::global_control limit;  // TBB alone would not start more threads than cores
   tbb::task_arena compute_arena;
   tbb::task_arena io_arena;
+  NodeBinding io_binding;
 };
 
 Threads::Threads(int compute, int io) : compute_(compute), io_(io) {

@@ -294,9 +294,7 @@ class Run {
     }
 
     RunSummary summary;
-    if (plan_->training()) {
-      start_training();
-    }
+    if (plan_->training()) start_training();
     summary.engine = run_engine();
     if (training_) {
       summary.training = training_->summary();

@@ -5,6 +5,11 @@
 #include "ops/base/error.h"
 
 namespace trib::pipeline {
+
+Tensor image_memory(const Tensor& wanted, const Shape& shape) {
+  if (wanted.numel() > 0 && wanted.shape() == shape) return wanted;
+  return Tensor::empty(shape, DType::f32, MemoryKind::ingest);
+}
 namespace {
 
 [[noreturn]] void refuse(const SinkStage& sink, const char* kind) {

@@ -22,6 +22,7 @@
 #include "model/parallel/sharding.h"
 #include "pipeline/graph/parameter.h"
 #include "pipeline/stage/flow.h"
+#include "pipeline/stage/item_order.h"
 #include "pipeline/stage/read_errors.h"
 #include "pipeline/stage/stream_info.h"
 
@@ -57,6 +58,27 @@ class Stage {
   std::string node_;
 };
 
+/// Affine maps of the values of each own channel and target; empty: as they are.
+struct ValueMaps {
+  std::vector<io::Affine> channels, targets;
+};
+
+/// Where a source leaves a sample, and what becomes of its values on the way.
+struct ReadTarget {
+  Tensor x_cyx, target_vyx;  ///< memory to use if it has the shape of the sample; may be undefined
+  const ValueMaps* maps = nullptr;  ///< null: physical values
+
+  std::span<const io::Affine> channel_maps() const {
+    return maps == nullptr ? std::span<const io::Affine>{} : maps->channels;
+  }
+  std::span<const io::Affine> target_maps() const {
+    return maps == nullptr ? std::span<const io::Affine>{} : maps->targets;
+  }
+};
+
+/// `wanted` if it has that shape, else new memory for an image.
+Tensor image_memory(const Tensor& wanted, const Shape& shape);
+
 /// A source of images: a numbered list for each split.
 class SourceStage : public Stage {
  public:
@@ -67,12 +89,14 @@ class SourceStage : public Stage {
   virtual void keep(const ChannelNames& own) = 0;
   virtual std::int64_t items(Split split) const = 0;
   virtual io::Extent extent(Split split, std::int64_t item) const = 0;
-  /// Whether items are drawn in a seeded order (true) or one after another.
-  virtual bool shuffled() const { return true; }
+  virtual ItemOrder order() const { return ItemOrder::shuffled; }
+  /// Items of one group lie in the same stored chunks (see io::ImageSource::group).
+  virtual std::int64_t group(Split /*split*/, std::int64_t item) const { return item; }
   /// Whether this source keeps items for evaluation.
   virtual bool holds_out() const { return false; }
   /// Read one item; blocks. Thread-safe.
-  virtual Sample read(Split split, const SampleRequest& request) const = 0;
+  virtual Sample read(Split split, const SampleRequest& request,
+                      const ReadTarget& target) const = 0;
   /// What to call the item in messages.
   virtual std::string describe(Split split, std::int64_t item) const = 0;
   /// What becomes of items that cannot be read.
@@ -104,6 +128,11 @@ class TransformStage : public Stage {
   virtual std::int64_t pieces(Split /*split*/, const io::Extent& /*input*/) const { return 0; }
   /// Whether this stage keeps a part of each image for evaluation.
   virtual bool holds_out() const { return false; }
+  /// Whether samples leave in the memory they came in.
+  virtual bool works_in_place() const { return false; }
+  /// If all this stage does is to map the values of each channel: the maps. A source it follows
+  /// applies them while it reads, and the stage is passed over. Asked once measure() is done.
+  virtual std::optional<ValueMaps> value_maps() const { return std::nullopt; }
   /// Threads that may run apply at once, 0 for any number.
   virtual int concurrency() const { return 0; }
   /// Called once before the run: learn from the data (statistics). Collective over the ranks.

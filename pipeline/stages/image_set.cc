@@ -12,6 +12,20 @@
 
 namespace trib::pipeline {
 
+ParameterSpec item_order_parameter() {
+  return param::choice("order", {"shuffled", "grouped", "sequential"},
+                       "Order of an epoch: all items in a new order drawn by the seed; groups of "
+                       "items that lie in the same stored chunks in such an order, and the items "
+                       "of each, so that a chunk is decoded once; or as listed.")
+      .or_else("shuffled");
+}
+
+ItemOrder item_order(const ParameterValues& parameters) {
+  const std::string& order = parameters.string("order");
+  if (order == "sequential") return ItemOrder::listed;
+  return order == "grouped" ? ItemOrder::grouped : ItemOrder::shuffled;
+}
+
 std::vector<ParameterSpec> image_set_parameters() {
   std::vector<ParameterSpec> specs{
       param::number("holdout",
@@ -19,9 +33,7 @@ std::vector<ParameterSpec> image_set_parameters() {
           .at_least(0)
           .below(1)
           .or_else(0.0),
-      param::choice("order", {"shuffled", "sequential"},
-                    "Whether each epoch takes the images in a new order drawn by the seed.")
-          .or_else("shuffled"),
+      item_order_parameter(),
   };
   for (ParameterSpec& spec : read_error_parameters("image")) specs.push_back(std::move(spec));
   return specs;
@@ -31,7 +43,7 @@ ImageSetStage::ImageSetStage(const StageContext& context)
     : SourceStage(context),
       seed_(context.seed),
       holdout_(context.parameters.number("holdout")),
-      shuffled_(context.parameters.string("order") == "shuffled"),
+      order_(item_order(context.parameters)),
       read_errors_(read_errors_of(context.parameters)) {}
 
 StreamInfo ImageSetStage::prepare() {
@@ -77,11 +89,15 @@ io::Extent ImageSetStage::extent(Split split, std::int64_t item) const {
   return source_->extent(image_of(split, item));
 }
 
-Sample ImageSetStage::read(Split split, const SampleRequest& request) const {
-  io::Image image = source_->read(image_of(split, request.item));
+Sample ImageSetStage::read(Split split, const SampleRequest& request,
+                           const ReadTarget& target) const {
+  const std::int64_t image = image_of(split, request.item);
+  const io::Extent extent = source_->extent(image);
   Sample sample;
-  sample.x_cyx = std::move(image.data_cyx);
-  sample.provenance = std::move(image.provenance);
+  sample.x_cyx =
+      image_memory(target.x_cyx, {std::ssize(source_->channels()), extent.height, extent.width});
+  sample.provenance =
+      source_->read_into(image, {}, {sample.x_cyx.data<float>(), target.channel_maps()});
   return sample;
 }
 

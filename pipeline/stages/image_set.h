@@ -9,6 +9,10 @@
 
 namespace trib::pipeline {
 
+/// Declaration of `order`, and what it says.
+ParameterSpec item_order_parameter();
+ItemOrder item_order(const ParameterValues& parameters);
+
 /// Declarations of `holdout`, `order` and what to do about damaged images.
 std::vector<ParameterSpec> image_set_parameters();
 
@@ -22,12 +26,15 @@ class ImageSetStage : public SourceStage {
   void keep(const ChannelNames& own) override;
   std::int64_t items(Split split) const override;
   io::Extent extent(Split split, std::int64_t item) const override;
-  bool shuffled() const override { return shuffled_; }
+  ItemOrder order() const override { return order_; }
+  std::int64_t group(Split split, std::int64_t item) const override {
+    return source_->group(image_of(split, item));
+  }
   bool holds_out() const override { return holdout_ > 0; }
   ReadErrors read_errors() const override { return read_errors_; }
   std::int64_t bytes_decoded() const override { return source_->bytes_decoded(); }
   std::int64_t cache_bytes() const override { return source_->cache_bytes(); }
-  Sample read(Split split, const SampleRequest& request) const override;
+  Sample read(Split split, const SampleRequest& request, const ReadTarget& target) const override;
   std::string describe(Split split, std::int64_t item) const override;
 
  protected:
@@ -38,7 +45,7 @@ class ImageSetStage : public SourceStage {
 
   std::uint64_t seed_;
   double holdout_;
-  bool shuffled_;
+  ItemOrder order_;
   ReadErrors read_errors_;
   std::unique_ptr<io::ImageSource> source_;
   std::vector<std::int64_t> train_, eval_;

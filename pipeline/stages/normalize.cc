@@ -107,6 +107,12 @@ class Normalize : public TransformStage {
     write_statistics(fmt::format("{}/{}.json", folder, node()), *statistics_);
   }
 
+  bool works_in_place() const override { return true; }
+
+  std::optional<ValueMaps> value_maps() const override {
+    return ValueMaps{maps_of(input_.own_channels), maps_of(own_target_index_)};
+  }
+
   void apply(Sample input, Split /*split*/, std::span<const SampleRequest> /*requests*/,
              std::vector<Sample>& output) const override {
     input.x_cyx = scaled(std::move(input.x_cyx), input_.own_channels);
@@ -180,17 +186,27 @@ class Normalize : public TransformStage {
   }
 
   // `index` gives the statistics of each channel.
+  std::vector<io::Affine> maps_of(const std::vector<std::int64_t>& index) const {
+    std::vector<io::Affine> maps;
+    for (const std::int64_t i : index) {
+      const auto s = static_cast<std::size_t>(i);
+      // A constant channel becomes zero.
+      const double scale = statistics_->std[s] > 0 ? 1 / statistics_->std[s] : 1.0;
+      maps.push_back({scale, -statistics_->mean[s] * scale});
+    }
+    return maps;
+  }
+
   Tensor scaled(Tensor image, const std::vector<std::int64_t>& index) const {
     if (!image.is_unique()) image = image.clone(MemoryKind::ingest);
+    const std::vector<io::Affine> maps = maps_of(index);
     const std::int64_t pixels = image.dim(1) * image.dim(2);
     for (std::int64_t c = 0; c < image.dim(0); ++c) {
-      const auto s = static_cast<std::size_t>(index[static_cast<std::size_t>(c)]);
-      // A constant channel becomes zero.
-      const auto mean = static_cast<float>(statistics_->mean[s]);
-      const auto scale =
-          static_cast<float>(statistics_->std[s] > 0 ? 1 / statistics_->std[s] : 1.0);
+      const io::Affine map = maps[static_cast<std::size_t>(c)];
       float* values = image.data<float>() + c * pixels;
-      for (std::int64_t i = 0; i < pixels; ++i) values[i] = (values[i] - mean) * scale;
+      for (std::int64_t i = 0; i < pixels; ++i) {
+        values[i] = static_cast<float>(values[i] * map.scale + map.offset);
+      }
     }
     return image;
   }

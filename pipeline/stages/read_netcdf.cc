@@ -7,6 +7,7 @@
 #include "ops/base/error.h"
 #include "pipeline/stage/registry.h"
 #include "pipeline/stages/builtin.h"
+#include "pipeline/stages/image_set.h"
 #include "pipeline/stages/read_error_parameters.h"
 
 namespace trib::pipeline {
@@ -44,9 +45,7 @@ StageDeclaration declaration() {
           .or_else(0.0),
       param::boolean("allow_empty_fields", "Accept fields in which every value is missing.")
           .or_else(false),
-      param::choice("order", {"shuffled", "sequential"},
-                    "Whether each epoch takes the times in a new order drawn by the seed.")
-          .or_else("shuffled"),
+      item_order_parameter(),
   };
   for (ParameterSpec& spec : read_error_parameters("field"))
     d.parameters.push_back(std::move(spec));
@@ -65,7 +64,7 @@ class ReadNetcdf : public SourceStage {
   explicit ReadNetcdf(const StageContext& context)
       : SourceStage(context),
         holdout_(context.parameters.number("holdout")),
-        shuffled_(context.parameters.string("order") == "shuffled"),
+        order_(item_order(context.parameters)),
         read_errors_(read_errors_of(context.parameters)) {
     const ParameterValues& p = context.parameters;
     options_.files = p.strings("files");
@@ -115,7 +114,10 @@ class ReadNetcdf : public SourceStage {
   io::Extent extent(Split /*split*/, std::int64_t /*item*/) const override {
     return source_->extent(0);
   }
-  bool shuffled() const override { return shuffled_; }
+  ItemOrder order() const override { return order_; }
+  std::int64_t group(Split split, std::int64_t item) const override {
+    return source_->group(list(split)[static_cast<std::size_t>(item)].image);
+  }
   bool holds_out() const override { return holdout_ > 0; }
   ReadErrors read_errors() const override { return read_errors_; }
   std::int64_t bytes_decoded() const override {
@@ -126,14 +128,20 @@ class ReadNetcdf : public SourceStage {
     return source_->cache_bytes() + (target_source_ == nullptr ? 0 : target_source_->cache_bytes());
   }
 
-  Sample read(Split split, const SampleRequest& request) const override {
+  Sample read(Split split, const SampleRequest& request, const ReadTarget& target) const override {
     const Item& item = list(split)[static_cast<std::size_t>(request.item)];
-    io::Image image = source_->read(item.image);
+    const io::Extent extent = source_->extent(item.image);
+    const auto shape_of = [&](const io::GridSource& source) {
+      return Shape{std::ssize(source.channels()), extent.height, extent.width};
+    };
     Sample sample;
-    sample.x_cyx = std::move(image.data_cyx);
-    sample.provenance = std::move(image.provenance);
+    sample.x_cyx = image_memory(target.x_cyx, shape_of(*source_));
+    sample.provenance =
+        source_->read_into(item.image, {}, {sample.x_cyx.data<float>(), target.channel_maps()});
     if (item.target >= 0) {
-      sample.target_vyx = target_source_->read(item.target).data_cyx;
+      sample.target_vyx = image_memory(target.target_vyx, shape_of(*target_source_));
+      target_source_->read_into(item.target, {},
+                                {sample.target_vyx.data<float>(), target.target_maps()});
       sample.lead_hours = static_cast<float>(item.lead_hours);
     }
     return sample;
@@ -207,7 +215,7 @@ class ReadNetcdf : public SourceStage {
   io::GridOptions options_, target_options_;
   std::vector<double> leads_;  // hours
   double holdout_;
-  bool shuffled_;
+  ItemOrder order_;
   ReadErrors read_errors_;
   std::unique_ptr<io::GridSource> source_, target_source_;
   std::vector<Item> train_, eval_;

@@ -96,14 +96,14 @@ class ReadSynthetic : public SourceStage {
     return split == Split::train || eval_items_ == 0 ? train_items_ : eval_items_;
   }
   io::Extent extent(Split /*split*/, std::int64_t /*item*/) const override { return extent_; }
-  bool shuffled() const override { return shuffled_; }
+  ItemOrder order() const override { return shuffled_ ? ItemOrder::shuffled : ItemOrder::listed; }
   bool holds_out() const override { return eval_items_ > 0; }
   ReadErrors read_errors() const override { return read_errors_; }
   std::string describe(Split split, std::int64_t item) const override {
     return fmt::format("synthetic image {}", image_of(split, item));
   }
 
-  Sample read(Split split, const SampleRequest& request) const override {
+  Sample read(Split split, const SampleRequest& request, const ReadTarget& target) const override {
     const std::int64_t image = image_of(split, request.item);
     if (delay_ > 0) std::this_thread::sleep_for(std::chrono::duration<double>(delay_));
     if (image == fail_at_ && reads_damage())
@@ -112,9 +112,10 @@ class ReadSynthetic : public SourceStage {
     sample.provenance.file = fmt::format("synthetic:{}", image);
     sample.provenance.window = {0, 0, extent_.height, extent_.width};
     const RandomStream random = random_.substream(static_cast<std::uint64_t>(image));
-    sample.x_cyx = waves(info_.own_channels, random, 0);
+    sample.x_cyx = waves(info_.own_channels, random, 0, target.x_cyx, target.channel_maps());
     if (num_targets_ > 0) {
-      sample.target_vyx = waves(info_.own_targets, random, kAdvance);
+      sample.target_vyx =
+          waves(info_.own_targets, random, kAdvance, target.target_vyx, target.target_maps());
       sample.lead_hours = kLeadHours;
     }
     return sample;
@@ -137,21 +138,23 @@ class ReadSynthetic : public SourceStage {
   // One plane wave an image; the channels see it with phases and amplitudes that change smoothly,
   // so that one channel tells of the others.
   Tensor waves(const std::vector<std::int64_t>& channels, const RandomStream& random,
-               double advance) const {
-    Tensor image = Tensor::empty({std::ssize(channels), extent_.height, extent_.width}, DType::f32,
-                                 MemoryKind::ingest);
+               double advance, const Tensor& wanted, std::span<const io::Affine> maps) const {
+    Tensor image = image_memory(wanted, {std::ssize(channels), extent_.height, extent_.width});
     float* pixel = image.data<float>();
     const double waves_y = 1 + 2 * random.uniform(0);
     const double waves_x = 1 + 2 * random.uniform(1);
     const double phase = kTurn * random.uniform(2) + advance;
-    for (const std::int64_t c : channels) {
+    for (std::size_t i = 0; i < channels.size(); ++i) {
+      const std::int64_t c = channels[i];
+      const io::Affine map = maps.empty() ? io::Affine{} : maps[i];
       const double tone = static_cast<double>(c) / static_cast<double>(num_channels_);
       for (std::int64_t y = 0; y < extent_.height; ++y) {
         const double fy = static_cast<double>(y) / static_cast<double>(extent_.height);
         for (std::int64_t x = 0; x < extent_.width; ++x) {
           const double fx = static_cast<double>(x) / static_cast<double>(extent_.width);
-          *pixel++ = static_cast<float>(
-              (0.5 + tone) * std::sin(kTurn * (waves_y * fy + waves_x * fx + tone) + phase));
+          const double value =
+              (0.5 + tone) * std::sin(kTurn * (waves_y * fy + waves_x * fx + tone) + phase);
+          *pixel++ = static_cast<float>(value * map.scale + map.offset);
         }
       }
     }

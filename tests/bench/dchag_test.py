@@ -3,7 +3,6 @@
   dchag_test.py BENCH PROGRAM MPIRUN
 """
 
-import csv
 import subprocess
 import sys
 import tempfile
@@ -11,18 +10,9 @@ import unittest
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-BENCH, PROGRAM, MPIRUN = sys.argv[1:4]
+from bench_testing import BENCH, PROGRAM, read_rows, run
+
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-def run(folder, *arguments):
-    return subprocess.run([sys.executable, BENCH, "--quick", "--program", PROGRAM, "--mpirun",
-                           MPIRUN, "--out", folder, *arguments], capture_output=True, text=True)
-
-
-def read_rows(folder):
-    with open(Path(folder) / "dchag.csv", newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 class QuickGrid(unittest.TestCase):

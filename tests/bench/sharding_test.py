@@ -3,8 +3,6 @@
   sharding_test.py BENCH PROGRAM MPIRUN
 """
 
-import csv
-import subprocess
 import sys
 import tempfile
 import unittest
@@ -12,17 +10,7 @@ from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
-BENCH, PROGRAM, MPIRUN = sys.argv[1:4]
-
-
-def run(folder, *arguments):
-    return subprocess.run([sys.executable, BENCH, "--quick", "--program", PROGRAM, "--mpirun",
-                           MPIRUN, "--out", folder, *arguments], capture_output=True, text=True)
-
-
-def read_rows(folder):
-    with open(Path(folder) / "sharding.csv", newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+from bench_testing import BENCH, read_rows, run
 
 
 def load_bench():

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -157,8 +158,23 @@ class Training {
     model_->backward(step, parameters_);
     communicator.enter(ops::Phase::setup);
     reduce_partial_gradients(parameters_, model_->group());
-    norm_ = gradient_norm(parameters_, model_->group());
+    norm_ = whole_norm();
     return step.loss;
+  }
+
+  // Of the gradients of the whole model: what ranks hold alike counts once.
+  double whole_norm() const {
+    double split = 0, replicated = 0;
+    for (ParameterId id = 0; id < std::ssize(model_->table().specs()); ++id) {
+      const ParameterSpec& spec = model_->table().spec(id);
+      double& squares = spec.split.active() ? split : replicated;
+      for (const float g :
+           std::span(parameters_.gradient(id), static_cast<std::size_t>(spec.local().numel()))) {
+        squares += double{g} * g;
+      }
+    }
+    model_->group().all_reduce(std::span<double>(&split, 1));
+    return std::sqrt(split + replicated);
   }
 
   void update() { optimizer_.step(parameters_, 1e-3); }

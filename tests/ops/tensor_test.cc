@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "ops/base/buffer_pool.h"
 #include "ops/base/error.h"
 
 namespace trib {
@@ -35,6 +36,67 @@ TEST(Tensor, PermutedCopyIsContiguous) {
       }
     }
   }
+}
+
+TEST(Tensor, DetachedPartsHaveOwnersOfTheirOwn) {
+  Tensor whole = counted({2, 3});
+  Tensor part = whole.select(0, 1).detached();
+  EXPECT_TRUE(part.is_unique());
+  EXPECT_TRUE(whole.is_unique());
+  const Tensor other = part;
+  EXPECT_FALSE(part.is_unique());
+  whole = {};
+  EXPECT_EQ(part.data<float>()[2], 5);
+}
+
+TEST(Tensor, NeighboursAreJoined) {
+  const std::int64_t before = memory_ledger::use(MemoryKind::ingest).live;
+  Tensor whole = Tensor::zeros({3, 2, 4}, DType::f32, MemoryKind::ingest);
+  std::vector<Tensor> parts;
+  for (int i = 0; i < 3; ++i) parts.push_back(whole.select(0, i).detached());
+  const float* data = whole.data<float>();
+  whole = {};
+  Tensor joined = Tensor::joined(parts);
+  EXPECT_EQ(joined.shape(), (Shape{3, 2, 4}));
+  EXPECT_EQ(joined.data<float>(), data);
+  EXPECT_EQ(Tensor::joined(std::span(parts).subspan(1)).shape(), (Shape{2, 2, 4}));
+  parts.clear();
+  EXPECT_TRUE(joined.is_unique());
+  joined.data<float>()[23] = 1;  // the memory is still there
+  EXPECT_EQ(memory_ledger::use(MemoryKind::ingest).live - before, 3 * 2 * 4 * 4);
+  joined = {};
+  EXPECT_EQ(memory_ledger::use(MemoryKind::ingest).live, before);
+}
+
+TEST(Tensor, OthersAreNotJoined) {
+  const Tensor whole = counted({3, 4});
+  const auto undefined = [](std::vector<Tensor> parts) {
+    return Tensor::joined(parts).numel() == 0;
+  };
+  EXPECT_TRUE(undefined({}));
+  EXPECT_TRUE(undefined({whole.select(0, 0), whole.select(0, 2)}));
+  EXPECT_TRUE(undefined({whole.select(0, 1), whole.select(0, 0)}));
+  EXPECT_TRUE(undefined({whole.select(0, 0), counted({4})}));
+  EXPECT_TRUE(undefined({whole.slice(0, 0, 1), whole.select(0, 1)}));
+  EXPECT_TRUE(undefined({whole.select(1, 0), whole.select(1, 1)}));
+}
+
+TEST(BufferPool, UsesBuffersAgain) {
+  const std::int64_t before = memory_ledger::use(MemoryKind::ingest).live;
+  std::shared_ptr<Buffer> outlives;
+  {
+    BufferPool pool(1000, MemoryKind::ingest, 1);
+    std::shared_ptr<Buffer> a = pool.take(), b = pool.take();
+    const std::byte* first = a->data();
+    a.reset();
+    b.reset();  // one is idle, the other given back to the system
+    EXPECT_EQ(memory_ledger::use(MemoryKind::ingest).live - before, 1000);
+    outlives = pool.take();
+    EXPECT_EQ(outlives->data(), first);
+  }
+  outlives->data()[999] = std::byte{1};
+  outlives.reset();
+  EXPECT_EQ(memory_ledger::use(MemoryKind::ingest).live, before);
 }
 
 TEST(Tensor, ReshapeInfersOneExtent) {

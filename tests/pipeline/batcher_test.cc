@@ -12,7 +12,7 @@ namespace {
 SamplerOptions options_of(std::int64_t batch_size, int ranks, int rank) {
   SamplerOptions options;
   options.pieces = {{1}};
-  options.shuffled = {false};
+  options.order = {ItemOrder::listed};
   options.batch_size = batch_size;
   options.ranks = ranks;
   options.rank = rank;

@@ -292,7 +292,7 @@ TEST(ChannelSlices, ARankMayHaveForcingsAlone) {
   const auto plan = graph.plan(2, 1);
   const PlannedNode& fields = plan->nodes()[static_cast<std::size_t>(plan->find("fields"))];
   EXPECT_EQ(fields.info.sample_bytes(), 0);
-  EXPECT_EQ(fields.source->read(Split::train, {}).x_cyx.shape(), (Shape{0, 33, 49}));
+  EXPECT_EQ(fields.source->read(Split::train, {}, {}).x_cyx.shape(), (Shape{0, 33, 49}));
 }
 
 TEST(ChannelSlices, FieldsRegriddedAndScaledByAFile) {
@@ -361,11 +361,11 @@ TEST(ReadSynthetic, TargetsAreTheFirstChannelsLater) {
       make_stage<SourceStage>("read.synthetic", "{channels: 4, targets: 2, size: [8, 8]}");
   const StreamInfo info = source->prepare();
   EXPECT_THAT(info.target_names(), ElementsAre("c000", "c001"));
-  const Sample sample = source->read(Split::train, {0, 0, 0, 3, 0});
+  const Sample sample = source->read(Split::train, {0, 0, 0, 3, 0}, {});
   EXPECT_EQ(sample.lead_hours, 24);
   ASSERT_EQ(sample.target_vyx.shape(), (Shape{2, 8, 8}));
   const std::vector<float> x = values_of(sample.x_cyx), later = values_of(sample.target_vyx);
-  EXPECT_EQ(later, values_of(source->read(Split::train, {7, 2, 0, 3, 0}).target_vyx));
+  EXPECT_EQ(later, values_of(source->read(Split::train, {7, 2, 0, 3, 0}, {}).target_vyx));
   // The wave of c000 has amplitude 0.5 now and later, elsewhere.
   EXPECT_NE(std::vector<float>(x.begin(), x.begin() + 128), later);
   for (const float value : std::vector<float>(later.begin(), later.begin() + 64)) {

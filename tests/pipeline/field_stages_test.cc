@@ -176,7 +176,7 @@ TEST(ReadNetcdf, TrainingPairsEndBeforeTheHeldOutTimes) {
   std::map<double, std::vector<float>> fields;  // by time
   const auto each = [&](Split split, auto&& visit) {
     for (std::int64_t item = 0; item < source->items(split); ++item) {
-      const Sample sample = source->read(split, {0, 0, 0, item, 0});
+      const Sample sample = source->read(split, {0, 0, 0, item, 0}, {});
       fields[sample.provenance.time] = values_of(sample.x_cyx);
       visit(sample);
     }

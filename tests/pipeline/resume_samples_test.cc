@@ -121,7 +121,7 @@ Case random_case(std::mt19937& random) {
     for (auto& count : pieces) count = below(5);
     pieces[0] = 1 + below(9);
     made.options.pieces.push_back(pieces);
-    made.options.shuffled.push_back(shuffled);
+    made.options.order.push_back(shuffled ? ItemOrder::shuffled : ItemOrder::listed);
     // The first item is good. Without shuffling a rank might meet broken ones for ever.
     for (std::size_t item = 1; shuffled && item < pieces.size(); ++item) {
       if (below(5) == 0) made.broken.emplace(source, static_cast<std::int64_t>(item));
@@ -239,7 +239,7 @@ TEST(ResumeSamples, WhatIsUsedUpIsNotGoneThrough) {
   SamplerOptions options;
   options.seed = 3;
   options.pieces = {{3, 1, 0, 5}, {2, 2}};  // 13 an epoch
-  options.shuffled = {true, true};
+  options.order = {ItemOrder::shuffled, ItemOrder::shuffled};
   options.batch_size = 12;
   options.shuffle_window = 4;
   const std::uint64_t start = 12'000'000'000'000;
@@ -259,7 +259,7 @@ TEST(ResumeSamples, WhatIsUsedUpIsNotGoneThrough) {
 TEST(ResumeSamples, FiniteStreamsEndWhereTheyWould) {
   SamplerOptions options;
   options.pieces = {{3, 4, 4}};
-  options.shuffled = {true};
+  options.order = {ItemOrder::shuffled};
   options.batch_size = 4;
   options.epochs = 2;  // 22 samples
   const auto count = [&](std::uint64_t next) {
@@ -279,7 +279,7 @@ TEST(ResumeSamples, FiniteStreamsEndWhereTheyWould) {
 TEST(ResumeSamples, NumbersThatDoNotBelongTogetherAreRefused) {
   SamplerOptions options;
   options.pieces = {{1}};
-  options.shuffled = {true};
+  options.order = {ItemOrder::shuffled};
   for (const ConsumedSamples& wrong :
        {ConsumedSamples{12, 5, {1, 2, 3, 4, 5}}, ConsumedSamples{12, 2, {4}},
         ConsumedSamples{0, 1, {4}}, ConsumedSamples{12, 0, {4}}, ConsumedSamples{12, -1, {}},

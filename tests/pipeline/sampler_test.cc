@@ -1,5 +1,6 @@
 #include "pipeline/engine/sampler.h"
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <tuple>
@@ -19,7 +20,7 @@ Key key_of(const SampleRequest& r) {
 SamplerOptions options_of(std::vector<std::vector<std::int32_t>> pieces) {
   SamplerOptions options;
   options.seed = 3;
-  options.shuffled.assign(pieces.size(), true);
+  options.order.assign(pieces.size(), ItemOrder::shuffled);
   options.pieces = std::move(pieces);
   options.batch_size = 12;
   return options;
@@ -53,6 +54,29 @@ TEST(Sampler, AnEpochHasEverySampleOnce) {
   EXPECT_EQ(at.size(), 13U);
   EXPECT_EQ(seen.size(), 13U);
   EXPECT_EQ(at.rbegin()->first, 12U);
+}
+
+TEST(Sampler, GroupedItemsStandTogether) {
+  SamplerOptions options = options_of({std::vector<std::int32_t>(30, 2)});
+  options.order = {ItemOrder::grouped};
+  options.groups.resize(1);
+  for (std::int64_t item = 0; item < 30; ++item) options.groups[0].push_back(item / 7);
+  options.epochs = 2;
+  std::vector<std::int64_t> groups;
+  std::set<std::int64_t> items[2];
+  std::vector<std::int64_t> order[2];
+  for (const auto& [position, key] : stream(options, 1000)) {
+    const auto [epoch, source, item, piece] = key;
+    if (groups.empty() || groups.back() != 100 * epoch + item / 7) {
+      groups.push_back(100 * epoch + item / 7);
+    }
+    if (items[epoch].insert(item).second) order[epoch].push_back(item);
+  }
+  EXPECT_EQ(groups.size(), 2U * 5);  // each group once an epoch
+  EXPECT_EQ(items[0].size(), 30U);
+  EXPECT_EQ(items[1].size(), 30U);
+  EXPECT_NE(order[0], order[1]);
+  EXPECT_FALSE(std::is_sorted(order[0].begin(), order[0].end()));
 }
 
 TEST(Sampler, RanksShareOneStream) {
@@ -98,7 +122,7 @@ TEST(Sampler, WindowMixesPiecesOfItems) {
   std::set<std::int64_t> items_in_first_batch;
   for (std::uint64_t p = 0; p < 12; ++p) items_in_first_batch.insert(std::get<2>(at.at(p)));
   EXPECT_GE(items_in_first_batch.size(), 3U);
-  options.shuffled = {false};
+  options.order = {ItemOrder::listed};
   options.shuffle_window = 0;
   EXPECT_EQ(std::get<3>(stream(options, 64).at(17)), 1);  // listed order without shuffling
 }
@@ -149,7 +173,11 @@ TEST(Sampler, FingerprintTellsStreamsApart) {
   differs("order of items", [](auto& o) { std::swap(o.pieces[0][0], o.pieces[0][1]); });
   differs("item in another source", [](auto& o) { o.pieces = {{3, 1}, {5, 2, 2}}; });
   differs("order of sources", [](auto& o) { std::swap(o.pieces[0], o.pieces[1]); });
-  differs("listed order", [](auto& o) { o.shuffled[1] = false; });
+  differs("groups", [](auto& o) {
+    o.order[1] = ItemOrder::grouped;
+    o.groups = {{}, {0, 0}};
+  });
+  differs("listed order", [](auto& o) { o.order[1] = ItemOrder::listed; });
   differs("window", [](auto& o) { o.shuffle_window = 25; });
   differs("batch larger than the window", [](auto& o) { o.batch_size = 30; });
   differs("no window", [](auto& o) { o.shuffle_window = 0; });

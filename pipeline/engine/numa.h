@@ -1,0 +1,37 @@
+// NUMA nodes, and keeping threads on one of them.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include <sched.h>
+#include <tbb/task_arena.h>
+#include <tbb/task_scheduler_observer.h>
+
+namespace trib::pipeline {
+
+/// The cores of each NUMA node of the machine that are among `allowed`, for nodes with any. Reads
+/// the topology with hwloc; `synthetic` describes another machine in hwloc's notation ("numa:2
+/// core:4 pu:1").
+std::vector<cpu_set_t> numa_nodes(const cpu_set_t& allowed, const std::string& synthetic = "");
+
+/// Keeps the threads of an arena on NUMA nodes, dealt out in turn, as long as they work in it. What
+/// a thread touches first then lies in the memory of its node. Does nothing on one node.
+class NodeBinding : public tbb::task_scheduler_observer {
+ public:
+  /// The cores this process may use now are shared out.
+  explicit NodeBinding(tbb::task_arena& arena);
+  ~NodeBinding() override;
+
+  void on_scheduler_entry(bool is_worker) override;
+  void on_scheduler_exit(bool is_worker) override;
+
+ private:
+  cpu_set_t allowed_;
+  std::vector<cpu_set_t> nodes_;
+  std::atomic<std::size_t> next_{0};
+};
+
+}  // namespace trib::pipeline
