@@ -8,6 +8,7 @@
 
 #include "model/model.h"
 #include "model/parallel/gradients.h"
+#include "model/state_piece.h"
 #include "ops/base/error.h"
 #include "pipeline/engine/stage_problems.h"
 #include "pipeline/graph/diagnostics.h"
