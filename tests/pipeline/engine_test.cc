@@ -135,6 +135,27 @@ TEST_F(EngineTest, BatchesDoNotDependOnThreads) {
   }
 }
 
+// Right behind the reader, normalize is done by it; behind another stage it is one of its own.
+TEST_F(EngineTest, ValuesMappedWhileReadingAreThoseOfTheStage) {
+  constexpr const char* kGraph = R"(nodes:
+  images:  {{type: read.synthetic, channels: 3, targets: 2, size: [8, 6], items: 40}}
+{}  scaled:  {{type: normalize, from: {}, samples: 20}}
+  batches: {{type: batch, from: scaled, size: 4, shuffle: 8}}
+  end:     {{type: test.collect, from: batches, count: 8}}
+)";
+  run(fmt::format(kGraph, "", "images"));
+  const auto mapped = collected_->values;
+  const auto positions = collected_->positions;
+  run(fmt::format(kGraph, "  whole:   {type: crop, from: images, size: [8, 6], mode: grid}\n",
+                  "whole"));
+  EXPECT_EQ(collected_->positions, positions);
+  ASSERT_EQ(mapped.size(), 8U);
+  ASSERT_EQ(collected_->values.size(), 8U);
+  for (std::size_t b = 0; b < mapped.size(); ++b) {
+    EXPECT_THAT(mapped[b], testing::Pointwise(testing::FloatNear(2e-6F), collected_->values[b]));
+  }
+}
+
 TEST_F(EngineTest, RanksTogetherSeeTheBatchesOfOneRank) {
   run(kCrops);
   const auto whole = collected_->values;
