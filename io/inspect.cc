@@ -12,7 +12,7 @@
 
 #include "io/cube/cube_file.h"
 #include "io/file_kind.h"
-#include "io/grid/cf_time.h"
+#include "io/grid/grib_file.h"
 #include "io/grid/grid_file.h"
 #include "io/grid/grid_series.h"
 #include "io/image_source.h"
@@ -59,6 +59,14 @@ std::string step_text(const std::vector<double>& times) {
                        : fmt::format("{:g} to {:g} h", least / 3600, most / 3600);
 }
 
+// "levels 850 500 hPa", "levels l136 l137".
+std::string levels_text(const std::vector<GridLevel>& levels) {
+  std::vector<std::string_view> labels;
+  for (const GridLevel& level : levels) labels.push_back(level.label);
+  return fmt::format("levels {}{}", fmt::join(labels, " "),
+                     std::isnan(levels[0].hpa) ? "" : " hPa");
+}
+
 void add_times(const GridHeader& header, FileReport& report) {
   const auto count = header.times.size();
   switch (header.time_kind) {
@@ -71,16 +79,23 @@ void add_times(const GridHeader& header, FileReport& report) {
     case TimeKind::calendar:
       break;
   }
-  std::string text = format_time(header.times.front());
+  if (count == 0) {
+    report.facts.emplace_back("times", "an empty axis");
+    return;
+  }
+  std::string text = format_time(header.times.front(), header.calendar);
   if (count > 1) {
-    text = fmt::format("{} from {} to {}, every {}", count, text, format_time(header.times.back()),
-                       step_text(header.times));
+    text = fmt::format("{} from {} to {}, every {}", count, text,
+                       format_time(header.times.back(), header.calendar), step_text(header.times));
+  }
+  if (header.calendar != Calendar::gregorian) {
+    text += fmt::format(", calendar {}", name_of(header.calendar));
   }
   report.facts.emplace_back("times", text);
 }
 
-void add_grid(const NetcdfFile& file, FileReport& report) {
-  const GridHeader header = read_grid_header(file);
+// Axes, times and what is left out.
+void add_header(const GridHeader& header, FileReport& report) {
   const auto axis = [&](const char* name, const std::vector<double>& values, bool reversed) {
     report.facts.emplace_back(
         name, fmt::format("{} from {:g} to {:g}{}", values.size(), values.front(), values.back(),
@@ -99,7 +114,17 @@ void add_grid(const NetcdfFile& file, FileReport& report) {
   for (const std::string& reason : header.left_out) {
     report.facts.emplace_back("left out", reason);
   }
+}
 
+void add_channels(const std::vector<GridHeader>& headers, FileReport& report) {
+  const GridSeries series = join_grid_files(headers, {});
+  if (!series.gaps.empty()) report.facts.emplace_back("gaps", series.gaps);
+  report.channels = series.channels;
+}
+
+void add_grid(const NetcdfFile& file, FileReport& report) {
+  const GridHeader header = read_grid_header(file);
+  add_header(header, report);
   double in_chunks = 0, of_values = 0;
   for (const GridVariable& v : header.variables) {
     const ImageBytes bytes = image_bytes(file, v);
@@ -109,9 +134,7 @@ void add_grid(const NetcdfFile& file, FileReport& report) {
         *std::ranges::find(report.variables, v.variable.name, &FileReport::Variable::name);
     std::vector<std::string> notes{v.name};
     if (!v.units.empty()) notes.push_back(v.units);
-    if (v.levels_hpa.size() > 0) {
-      notes.push_back(fmt::format("levels {:g} hPa", fmt::join(v.levels_hpa, " ")));
-    }
+    if (!v.levels.empty()) notes.push_back(levels_text(v.levels));
     if (const std::string packing = packing_text(v.packing); !packing.empty()) {
       notes.push_back(packing);
     }
@@ -119,7 +142,22 @@ void add_grid(const NetcdfFile& file, FileReport& report) {
   }
   report.facts.emplace_back("read amplification of one image",
                             amplification_text(in_chunks, of_values));
-  report.channels = join_grid_files({header}, {}, "", 1).channels;
+  add_channels({header}, report);
+}
+
+// What GDAL says of the fields, and what the reader of grids offers of them.
+FileReport inspect_grib(const std::string& path) {
+  FileReport report = inspect_raster(path).value_or(FileReport{});
+  report.format = "GRIB";
+  report.channels.clear();
+  try {
+    const std::vector<GridHeader> headers = read_grib_headers(path);
+    for (const GridHeader& header : headers) add_header(header, report);
+    add_channels(headers, report);
+  } catch (const DataError& e) {
+    report.facts.emplace_back("not a grid", e.what());
+  }
+  return report;
 }
 
 FileReport inspect_netcdf(const std::string& path) {
@@ -270,6 +308,7 @@ FileReport inspect_file(const std::string& path) {
       case FileKind::hdf5:
         return inspect_hdf5_family(path);
       case FileKind::grib:
+        return inspect_grib(path);
       case FileKind::other:
         break;
     }

@@ -56,6 +56,16 @@ void unpack_with(const RawBlock& block, const Packing& packing, IsMissing is_mis
 template <class T>
 void unpack_as(const RawBlock& block, const Packing& packing, float* out) {
   const std::vector<T> missing = representable<T>(packing.missing);
+  if (packing.has_valid_range()) {
+    return unpack_with<T>(
+        block, packing,
+        [&, low = packing.valid_min, high = packing.valid_max](T v) {
+          const auto number = static_cast<double>(v);
+          return !(number >= low && number <= high) ||
+                 std::ranges::find(missing, v) != missing.end();
+        },
+        out);
+  }
   switch (missing.size()) {
     case 0:
       return unpack_with<T>(

@@ -4,8 +4,10 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "io/image.h"
@@ -13,16 +15,21 @@
 
 namespace trib::io {
 
-/// How a file packs values: value = scale * raw + offset, and raw numbers that mean "missing".
-/// A missing number the element type cannot hold (NaN on integers) is never met.
+/// How a file packs values: value = scale * raw + offset. Raw numbers that mean "missing" are
+/// listed; those outside the valid range are missing too. A missing number the element type cannot
+/// hold (NaN on integers) is never met.
 struct Packing {
   double scale = 1, offset = 0;
   std::vector<double> missing;
+  double valid_min = -std::numeric_limits<double>::infinity();  ///< raw, inclusive
+  double valid_max = std::numeric_limits<double>::infinity();
+  bool has_valid_range() const { return std::isfinite(valid_min) || std::isfinite(valid_max); }
   bool operator==(const Packing&) const = default;
 
   /// The packing of which this one's values, after `affine`, are the values.
   Packing then(const Affine& affine) const {
-    return {scale * affine.scale, offset * affine.scale + affine.offset, missing};
+    return {scale * affine.scale, offset * affine.scale + affine.offset, missing, valid_min,
+            valid_max};
   }
 };
 

@@ -4,8 +4,8 @@
 #include <array>
 #include <cctype>
 #include <charconv>
-#include <chrono>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <optional>
 
@@ -25,32 +25,33 @@ struct Date {
   double zone_seconds = 0;
 };
 
-// Days since 1970-01-01 in the proleptic Gregorian calendar.
-double gregorian_days(int year, unsigned month, unsigned day) {
-  using namespace std::chrono;
-  const sys_days days =
-      year_month_day{std::chrono::year{year}, std::chrono::month{month}, std::chrono::day{1}};
-  return static_cast<double>(days.time_since_epoch().count()) + (day - 1.0);
+// How the dates of a file are counted.
+struct Reckoning {
+  Calendar calendar = Calendar::gregorian;
+  bool julian = false;              // all dates are of the Julian calendar
+  bool julian_before_1582 = false;  // those before 1582-10-15 are
+
+  bool is_julian(const Date& date) const {
+    const auto& f = date.fields;
+    return julian || (julian_before_1582 && f[0] * 10000 + f[1] * 100 + f[2] < 15821015);
+  }
+};
+
+bool exists(const Date& date, const Reckoning& reckoning) {
+  const auto year = static_cast<int>(date.fields[0]);
+  const auto month = static_cast<int>(date.fields[1]), day = static_cast<int>(date.fields[2]);
+  if (!reckoning.is_julian(date)) return has_day(reckoning.calendar, year, month, day);
+  return has_day(year % 4 == 0 ? Calendar::all_leap : Calendar::no_leap, year, month, day);
 }
 
-// Days since 1970-01-01 of a date in the Julian calendar: a leap year every fourth year, and
-// 0001-01-01 Julian is 0000-12-30 Gregorian.
-double julian_days(int year, unsigned month, unsigned day) {
-  static constexpr int kBefore[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
-  const int y = year - 1;
-  const int leap_days = y >= 0 ? y / 4 : (y - 3) / 4;
-  const bool leap = year % 4 == 0;
-  const int in_year = kBefore[month - 1] + (leap && month > 2 ? 1 : 0) + static_cast<int>(day) - 1;
-  return gregorian_days(0, 12, 30) + 365.0 * y + leap_days + in_year;
-}
-
-double to_seconds(const Date& date, bool mixed_calendar) {
+double to_seconds(const Date& date, const Reckoning& reckoning) {
   const auto& f = date.fields;
-  const bool julian = mixed_calendar && (f[0] * 10000 + f[1] * 100 + f[2]) < 15821015;
-  const auto days = julian ? julian_days : gregorian_days;
-  return days(static_cast<int>(f[0]), static_cast<unsigned>(f[1]), static_cast<unsigned>(f[2])) *
-             kDay +
-         f[3] * 3600 + f[4] * 60 + f[5] - date.zone_seconds;
+  const auto year = static_cast<int>(f[0]), month = static_cast<int>(f[1]);
+  const auto day = static_cast<int>(f[2]);
+  const double begin = reckoning.is_julian(date)
+                           ? julian_days(year, month, day) * kDay
+                           : time_of(reckoning.calendar, {year, month, day, 0});
+  return begin + f[3] * 3600 + f[4] * 60 + f[5] - date.zone_seconds;
 }
 
 std::string_view trim(std::string_view text) {
@@ -134,38 +135,107 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-std::optional<double> unit_seconds(std::string_view unit) {
-  struct Unit {
-    std::string_view name;
-    double seconds;
-  };
-  static constexpr Unit kUnits[] = {{"milliseconds", 1e-3},
-                                    {"msec", 1e-3},
-                                    {"seconds", 1},
-                                    {"second", 1},
-                                    {"secs", 1},
-                                    {"sec", 1},
-                                    {"s", 1},
-                                    {"minutes", 60},
-                                    {"minute", 60},
-                                    {"mins", 60},
-                                    {"min", 60},
-                                    {"hours", 3600},
-                                    {"hour", 3600},
-                                    {"hrs", 3600},
-                                    {"hr", 3600},
-                                    {"h", 3600},
-                                    {"days", kDay},
-                                    {"day", kDay},
-                                    {"d", kDay}};
-  for (const Unit& u : kUnits) {
-    if (u.name == unit) return u.seconds;
+// Seconds of a unit, or the months of one.
+struct TimeUnit {
+  std::string_view name;
+  double seconds = 0;
+  int months = 0;
+};
+
+std::optional<TimeUnit> find_unit(std::string_view name) {
+  static constexpr TimeUnit kUnits[] = {{"nanosecond", 1e-9},
+                                        {"ns", 1e-9},
+                                        {"microsecond", 1e-6},
+                                        {"us", 1e-6},
+                                        {"millisecond", 1e-3},
+                                        {"millisec", 1e-3},
+                                        {"msec", 1e-3},
+                                        {"ms", 1e-3},
+                                        {"second", 1},
+                                        {"sec", 1},
+                                        {"s", 1},
+                                        {"minute", 60},
+                                        {"min", 60},
+                                        {"hour", 3600},
+                                        {"hr", 3600},
+                                        {"h", 3600},
+                                        {"day", kDay},
+                                        {"d", kDay},
+                                        {"week", 7 * kDay},
+                                        {"month", 0, 1},
+                                        {"mon", 0, 1},
+                                        {"common_year", 365 * kDay},
+                                        {"year", 0, 12},
+                                        {"yr", 0, 12}};
+  for (const TimeUnit& u : kUnits) {
+    const bool plural = u.name.size() > 1 && u.name.back() != 's' && name.ends_with('s') &&
+                        name.substr(0, name.size() - 1) == u.name;
+    if (u.name == name || plural) return u;
   }
   return std::nullopt;
 }
 
+Reckoning parse_calendar(std::string_view text, const std::string& place) {
+  const std::string name = lower(trim(text));
+  Reckoning reckoning;
+  if (name.empty() || name == "standard" || name == "gregorian") {
+    reckoning.julian_before_1582 = true;
+  } else if (name == "julian") {
+    reckoning.julian = true;
+  } else if (name == "noleap" || name == "no_leap" || name == "365_day") {
+    reckoning.calendar = Calendar::no_leap;
+  } else if (name == "all_leap" || name == "366_day") {
+    reckoning.calendar = Calendar::all_leap;
+  } else if (name == "360_day" || name == "360") {
+    reckoning.calendar = Calendar::days_360;
+  } else if (name != "proleptic_gregorian") {
+    throw DataError(
+        fmt::format("{}: calendar \"{}\" is not supported, expected standard, gregorian, "
+                    "proleptic_gregorian, julian, noleap, all_leap or 360_day",
+                    place, text));
+  }
+  return reckoning;
+}
+
+// Fractions of hours and days are rounded to the millisecond they were written for.
+double to_millisecond(double seconds) {
+  return std::round(seconds * 1e3) / 1e3;
+}
+
+// A date some months later.
+double months_later(Date date, double months, const Reckoning& reckoning,
+                    const std::string& place) {
+  if (months != std::round(months) || std::abs(months) > 12 * 9999) {
+    throw DataError(fmt::format(
+        "{}: {} months after a date is no date: with units of months or years, whole numbers are "
+        "expected",
+        place, months));
+  }
+  const double since_year_0 = date.fields[0] * 12 + date.fields[1] - 1 + months;
+  date.fields[0] = std::floor(since_year_0 / 12);
+  date.fields[1] = since_year_0 - date.fields[0] * 12 + 1;
+  if (!exists(date, reckoning)) {
+    throw DataError(fmt::format("{}: {} months after the reference date there is no day {}", place,
+                                months, date.fields[2]));
+  }
+  return to_seconds(date, reckoning);
+}
+
+// 20190301.25 is six o'clock on the first of March.
+double from_digits(double value, const Reckoning& reckoning, const std::string& place) {
+  const double digits = std::floor(value);
+  Date date;
+  date.fields[0] = std::floor(digits / 10000);
+  date.fields[1] = std::floor(std::fmod(digits, 10000) / 100);
+  date.fields[2] = std::fmod(digits, 100);
+  if (!(date.fields[0] >= 0 && date.fields[0] <= 9999) || !exists(date, reckoning)) {
+    throw DataError(fmt::format("{}: {} is not a date like 20190301.25", place, value));
+  }
+  return to_seconds(date, reckoning) + (value - digits) * kDay;
+}
+
 // First moment after the period a date stands for.
-double end_of(const Date& date) {
+double end_of(const Date& date, const Reckoning& reckoning) {
   static constexpr double kLengths[] = {kDay, 3600, 60};
   Date next = date;
   if (date.num_fields == 1) {
@@ -174,69 +244,71 @@ double end_of(const Date& date) {
     next.fields[1] += 1;
     if (next.fields[1] > 12) next.fields[1] = 1, next.fields[0] += 1;
   } else if (date.num_fields < 6) {
-    return to_seconds(date, false) + kLengths[date.num_fields - 3];
+    return to_seconds(date, reckoning) + kLengths[date.num_fields - 3];
   }
-  return to_seconds(next, false);
+  return to_seconds(next, reckoning);
 }
 
 }  // namespace
 
-std::vector<double> decode_times(const std::vector<double>& values, std::string_view units,
-                                 std::string_view calendar, const std::string& place) {
-  const std::string name = lower(calendar);
-  const bool mixed = name.empty() || name == "standard" || name == "gregorian";
-  if (!mixed && name != "proleptic_gregorian") {
-    throw DataError(
-        fmt::format("{}: calendar \"{}\" is not supported, expected standard, gregorian "
-                    "or proleptic_gregorian",
-                    place, calendar));
+DecodedTimes decode_times(const std::vector<double>& values, std::string_view units,
+                          std::string_view calendar, const std::string& place) {
+  const Reckoning reckoning = parse_calendar(calendar, place);
+  const std::string lower_units = lower(trim(units));
+  std::function<double(double)> decode;
+  if (lower_units == "day as %y%m%d.%f") {
+    decode = [&](double v) { return from_digits(v, reckoning, place); };
+  } else {
+    const std::string_view since = " since ";
+    const std::size_t at = lower(units).find(since);
+    std::optional<TimeUnit> unit;
+    std::optional<Date> reference;
+    if (at != std::string::npos) {
+      unit = find_unit(lower(trim(units.substr(0, at))));
+      reference = parse_date(units.substr(at + since.size()));
+    }
+    if (!unit || !reference || !exists(*reference, reckoning)) {
+      throw DataError(
+          fmt::format("{}: time units \"{}\", expected \"hours since 1900-01-01\" or alike with "
+                      "nanoseconds to years and a date of the calendar",
+                      place, units));
+    }
+    if (unit->months > 0 && reckoning.calendar == Calendar::days_360) {
+      unit = TimeUnit{"month", unit->months * 30 * kDay};
+    }
+    if (unit->months > 0) {
+      decode = [=, &place](double v) {
+        return months_later(*reference, v * unit->months, reckoning, place);
+      };
+    } else {
+      const double origin = to_seconds(*reference, reckoning);
+      decode = [=](double v) { return to_millisecond(origin + v * unit->seconds); };
+    }
   }
-  const std::string_view since = " since ";
-  const std::size_t at = lower(units).find(since);
-  std::optional<double> unit;
-  std::optional<Date> reference;
-  if (at != std::string::npos) {
-    unit = unit_seconds(lower(trim(units.substr(0, at))));
-    reference = parse_date(units.substr(at + since.size()));
-  }
-  if (!unit || !reference) {
-    throw DataError(
-        fmt::format("{}: time units \"{}\", expected \"hours since 1900-01-01\" or "
-                    "alike with seconds, minutes or days",
-                    place, units));
-  }
-  const double origin = to_seconds(*reference, mixed);
-  std::vector<double> seconds(values.size());
-  std::ranges::transform(values, seconds.begin(), [&](double v) {
-    // Fractions of hours and days are rounded to the millisecond they were written for.
-    return std::round((origin + v * *unit) * 1e3) / 1e3;
+  DecodedTimes out{std::vector<double>(values.size()), reckoning.calendar};
+  std::ranges::transform(values, out.times.begin(), [&](double v) {
+    if (!std::isfinite(v)) return std::numeric_limits<double>::quiet_NaN();
+    const double time = decode(v);
+    // Ten thousand years from now: further away, days are no longer counted exactly.
+    if (!(std::abs(time) < 3.2e11)) {
+      throw DataError(
+          fmt::format("{}: time {} in \"{}\" is beyond all calendars", place, v, units));
+    }
+    return time;
   });
-  return seconds;
+  return out;
 }
 
-std::string format_time(double seconds) {
-  if (!std::isfinite(seconds)) return "no time";
-  using namespace std::chrono;
-  const double whole_days = std::floor(seconds / kDay);
-  const year_month_day date{sys_days{days{static_cast<std::int64_t>(whole_days)}}};
-  const double in_day = seconds - whole_days * kDay;
-  const int minutes = static_cast<int>(in_day / 60);
-  const double left = in_day - minutes * 60;
-  const std::string tail = left > 0 ? fmt::format(":{:02g}", left) : "";
-  return fmt::format("{:04d}-{:02d}-{:02d}T{:02d}:{:02d}{}Z", static_cast<int>(date.year()),
-                     static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()),
-                     minutes / 60, minutes % 60, tail);
-}
-
-TimeRange parse_time_range(std::string_view text) {
+TimeRange parse_time_range(std::string_view text, Calendar calendar) {
   constexpr double kForever = std::numeric_limits<double>::infinity();
+  const Reckoning reckoning{calendar};
   const std::size_t dots = text.find("..");
   const std::string_view first = trim(text.substr(0, dots));
   const std::string_view last =
       dots == std::string_view::npos ? first : trim(text.substr(dots + 2));
   const auto parse = [&](std::string_view part) {
     const std::optional<Date> date = parse_date(part);
-    if (!date) {
+    if (!date || !exists(*date, reckoning)) {
       throw ConfigError(
           fmt::format("times \"{}\": \"{}\" is not a date, expected for example "
                       "2019-03-01..2019-03-20 or 2019-03-01T06",
@@ -245,11 +317,11 @@ TimeRange parse_time_range(std::string_view text) {
     return *date;
   };
   TimeRange range{-kForever, kForever};
-  if (!first.empty()) range.first = to_seconds(parse(first), false);
+  if (!first.empty()) range.first = to_seconds(parse(first), reckoning);
   if (!last.empty()) {
     const Date date = parse(last);
-    range.last =
-        date.num_fields == 6 ? to_seconds(date, false) : std::nextafter(end_of(date), -kForever);
+    range.last = date.num_fields == 6 ? to_seconds(date, reckoning)
+                                      : std::nextafter(end_of(date, reckoning), -kForever);
   }
   if (first.empty() && last.empty()) {
     throw ConfigError(fmt::format("times \"{}\": both ends are missing", text));

@@ -24,8 +24,12 @@ std::optional<double> parse_level(std::string_view text) {
   return level;
 }
 
-bool is_at(const GridChannel& c, std::string_view variable, double level) {
-  return c.variable == variable && std::abs(c.channel.level_hpa - level) < 1e-6 * level + 1e-9;
+// Whether a channel is that of a variable at a level: by the level's label or, in hPa, its number.
+bool is_at(const GridChannel& c, std::string_view variable, std::string_view level) {
+  if (c.variable != variable || level.empty()) return false;
+  if (c.level == level) return true;
+  const std::optional<double> hpa = parse_level(level);
+  return hpa && std::abs(c.channel.level_hpa - *hpa) < 1e-6 * *hpa + 1e-9;
 }
 
 // Names for an error: all if there are few, else the first ones and the number.
@@ -63,7 +67,7 @@ class Selector {
 
  private:
   static std::string long_channel_name(const GridChannel& c) {
-    return grid_channel_name(long_variable_name(c.variable), c.channel.level_hpa);
+    return grid_channel_name(long_variable_name(c.variable), c.level);
   }
 
   // Take every channel that fits; throw if none does.
@@ -91,15 +95,9 @@ class Selector {
       const std::size_t comma = levels.find(',');
       std::string_view part = levels.substr(0, comma);
       while (!part.empty() && part.front() == ' ') part.remove_prefix(1);
-      const std::optional<double> level = parse_level(part);
-      if (!level) {
-        throw ConfigError(
-            fmt::format("channels: \"{}\" in \"{}\" is not a pressure level, expected "
-                        "for example \"t@500,850\"",
-                        part, item_));
-      }
-      take([&](const GridChannel& c) { return is_at(c, variable, *level); },
-           fmt::format(" at {} hPa", *level));
+      take([&](const GridChannel& c) { return is_at(c, variable, part); },
+           part.empty() ? " at a level without a name; expected for example \"t@500,850\""
+                        : fmt::format(" at level {}", part));
       if (comma == std::string_view::npos) return;
       levels.remove_prefix(comma + 1);
     }
@@ -109,14 +107,13 @@ class Selector {
     const std::string variable = short_variable_name(item);
     // "temperature_850": a variable and a level, unless there is a variable of the whole name.
     std::string leveled;
-    std::optional<double> level;
+    std::string_view level;
     if (const std::size_t bar = item.rfind('_'); bar != std::string::npos) {
       leveled = short_variable_name(item.substr(0, bar));
-      level = parse_level(std::string_view(item).substr(bar + 1));
+      level = std::string_view(item).substr(bar + 1);
     }
     take([&](const GridChannel& c) {
-      return c.variable == variable || c.channel.name == item ||
-             (level && is_at(c, leveled, *level));
+      return c.variable == variable || c.channel.name == item || is_at(c, leveled, level);
     });
   }
 
@@ -128,9 +125,12 @@ class Selector {
 
 }  // namespace
 
+std::string grid_channel_name(const std::string& variable, const std::string& level) {
+  return level.empty() ? variable : variable + "_" + level;
+}
+
 std::string grid_channel_name(const std::string& variable, double level_hpa) {
-  if (std::isnan(level_hpa)) return variable;
-  return fmt::format("{}_{:g}", variable, level_hpa);
+  return grid_channel_name(variable, std::isnan(level_hpa) ? "" : fmt::format("{:g}", level_hpa));
 }
 
 std::vector<std::size_t> select_grid_channels(const std::vector<GridChannel>& offered,

@@ -9,13 +9,12 @@
 #include <fmt/format.h>
 
 #include "io/grid/cf_time.h"
+#include "io/grid/longitudes.h"
+#include "io/grid/time_gaps.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
 namespace {
-
-// Coordinates are often floats: closer than this, degrees are the same.
-constexpr double kSameDegrees = 1e-4;
 
 // First difference between two axes, empty if they are the same.
 std::string difference(const char* axis, const std::vector<double>& a,
@@ -31,18 +30,16 @@ std::string difference(const char* axis, const std::vector<double>& a,
 
 class Joiner {
  public:
-  Joiner(std::vector<GridHeader> files, const std::string& times, std::int64_t time_stride)
-      : time_stride_(time_stride) {
-    if (time_stride < 1) {
-      throw ConfigError(fmt::format("time stride {}, expected at least 1", time_stride));
+  Joiner(std::vector<GridHeader> files, const GridOptions& options) : options_(options) {
+    if (options.time_stride < 1) {
+      throw ConfigError(fmt::format("time stride {}, expected at least 1", options.time_stride));
     }
-    if (!times.empty()) range_ = parse_time_range(times);
     series_.files = std::move(files);
   }
 
-  GridSeries join(const std::vector<std::string>& channels) {
-    check_grids();
-    choose_channels(channels);
+  GridSeries join() {
+    join_grids();
+    choose_channels(options_.channels);
     check_members();
     collect_times();
     for (std::size_t c = 0; c < series_.channels.size(); ++c) add_timeline(c);
@@ -58,17 +55,23 @@ class Joiner {
                : fmt::format("{} and {} more files", files()[0].path, files().size() - 1);
   }
 
-  void check_grids() const {
+  // The grid is that of the first file, with the longitudes asked for; other files may count
+  // longitudes from another meridian.
+  void join_grids() {
     const GridHeader& first = files()[0];
+    series_.grid = first.grid;
+    series_.grid.longitudes = longitudes_in(options_.longitudes, first.grid.longitudes, first.path);
     for (const GridHeader& file : files()) {
+      const auto shift = column_shift(series_.grid.longitudes, file.grid.longitudes);
       std::string what = difference("latitudes", first.grid.latitudes, file.grid.latitudes);
-      if (what.empty()) {
+      if (what.empty() && !shift) {
         what = difference("longitudes", first.grid.longitudes, file.grid.longitudes);
       }
       if (!what.empty()) {
         throw DataError(
             fmt::format("{} and {} lie on different grids: {}", first.path, file.path, what));
       }
+      series_.column_shifts.push_back(*shift);
     }
   }
 
@@ -81,12 +84,13 @@ class Joiner {
       const GridHeader& file = files()[f];
       for (std::size_t v = 0; v < file.variables.size(); ++v) {
         const GridVariable& variable = file.variables[v];
-        const std::vector<double> surface{kUnknown};
-        const auto& levels = variable.levels_hpa.empty() ? surface : variable.levels_hpa;
+        const std::vector<GridLevel> surface{{kUnknown, ""}};
+        const auto& levels = variable.levels.empty() ? surface : variable.levels;
         for (std::size_t l = 0; l < levels.size(); ++l) {
-          GridChannel c{
-              {grid_channel_name(variable.name, levels[l]), variable.units, kUnknown, levels[l]},
-              variable.name};
+          const auto& [hpa, label] = levels[l];
+          GridChannel c{{grid_channel_name(variable.name, label), variable.units, kUnknown, hpa},
+                        variable.name,
+                        label};
           const auto [entry, is_new] = index.try_emplace(c.channel.name, offered.size());
           const bool twice = std::ranges::any_of(
               found[f], [&](const auto& e) { return e.first == entry->second; });
@@ -128,8 +132,8 @@ class Joiner {
   // Whether a channel of a file belongs to a time: by its own axis or the file's scalar time.
   bool has_time(std::size_t f, std::size_t c) const {
     const GridHeader& file = files()[f];
-    return variable(f, c).has(AxisRole::time) ||
-           (file.time_kind == TimeKind::calendar && file.times.size() == 1);
+    return !file.is_static && (variable(f, c).has(AxisRole::time) ||
+                               (file.time_kind == TimeKind::calendar && file.times.size() == 1));
   }
 
   void check_members() {
@@ -160,6 +164,11 @@ class Joiner {
               (file.time_kind == TimeKind::climatology ? file.path : timed_file_->path),
               (file.time_kind == TimeKind::climatology ? timed_file_->path : file.path)));
         }
+        if (timed_file_ != nullptr && timed_file_->calendar != file.calendar) {
+          throw DataError(fmt::format("{} has the calendar {}, {} has {}: they cannot be joined",
+                                      timed_file_->path, name_of(timed_file_->calendar), file.path,
+                                      name_of(file.calendar)));
+        }
         timed_file_ = &file;
         for (std::size_t t = 0; t < file.times.size(); ++t) all_.push_back(key(file, t));
         break;
@@ -168,7 +177,7 @@ class Joiner {
     std::ranges::sort(all_);
     all_.erase(std::ranges::unique(all_).begin(), all_.end());
     const bool has_dates = timed_file_ != nullptr && timed_file_->time_kind == TimeKind::calendar;
-    if (range_ && !has_dates) {
+    if (!options_.times.empty() && !has_dates) {
       throw DataError(fmt::format("{}: has no dates to select times from", place()));
     }
     if (timed_file_ == nullptr) {
@@ -176,21 +185,53 @@ class Joiner {
       series_.times = {kUnknown};
       return;
     }
-    std::vector<double> kept;
-    for (const double time : all_) {
-      if (!range_ || range_->contains(time)) kept.push_back(time);
-    }
-    if (kept.empty()) {
-      throw DataError(fmt::format("{}: no time between {} and {}; there are {} from {} to {}",
-                                  place(), format_time(range_->first), format_time(range_->last),
-                                  all_.size(), format_time(all_.front()),
-                                  format_time(all_.back())));
+    if (all_.empty()) throw DataError(fmt::format("{}: its axis of time is empty", place()));
+    series_.calendar = timed_file_->calendar;
+    const std::vector<std::vector<double>> parts = parts_chosen();
+    if (has_dates) series_.gaps = describe_gaps(parts, series_.calendar);
+    if (options_.gaps == OnGaps::fail && !series_.gaps.empty()) {
+      throw DataError(fmt::format("{}: {}", place(), series_.gaps));
     }
     all_.clear();
-    for (std::size_t t = 0; t < kept.size(); t += static_cast<std::size_t>(time_stride_)) {
-      all_.push_back(kept[t]);
-      series_.times.push_back(has_dates ? kept[t] : kUnknown);
+    for (const std::vector<double>& times : parts) {
+      for (std::size_t t = 0; t < times.size();
+           t += static_cast<std::size_t>(options_.time_stride)) {
+        all_.push_back(times[t]);
+        series_.times.push_back(has_dates ? times[t] : kUnknown);
+      }
     }
+  }
+
+  // The times in each range asked for, in the order of time.
+  std::vector<std::vector<double>> parts_chosen() const {
+    if (options_.times.empty()) return {all_};
+    std::vector<TimeRange> ranges;
+    for (const std::string& text : options_.times) {
+      ranges.push_back(parse_time_range(text, series_.calendar));
+    }
+    std::ranges::sort(ranges, {}, &TimeRange::first);
+    std::vector<std::vector<double>> parts;
+    for (std::size_t r = 0; r < ranges.size(); ++r) {
+      if (r > 0 && ranges[r].first <= ranges[r - 1].last) {
+        throw ConfigError(
+            fmt::format("times: two of the ranges {} overlap", fmt::join(options_.times, ", ")));
+      }
+      std::vector<double> part;
+      std::ranges::copy_if(all_, std::back_inserter(part),
+                           [&](double time) { return ranges[r].contains(time); });
+      if (part.empty()) {
+        throw DataError(fmt::format("{}: no time in {}; there are {} from {} to {}", place(),
+                                    range_text(ranges[r]), all_.size(), describe_key(all_.front()),
+                                    describe_key(all_.back())));
+      }
+      parts.push_back(std::move(part));
+    }
+    return parts;
+  }
+
+  std::string range_text(const TimeRange& range) const {
+    return fmt::format("{}..{}", std::isfinite(range.first) ? describe_key(range.first) : "",
+                       std::isfinite(range.last) ? describe_key(std::floor(range.last)) : "");
   }
 
   // What orders the images: the date, or the position in a climatology.
@@ -199,7 +240,7 @@ class Joiner {
   }
   std::string describe_key(double key) const {
     return timed_file_->time_kind == TimeKind::calendar
-               ? format_time(key)
+               ? format_time(key, timed_file_->calendar)
                : fmt::format("position {} of the climatology", key);
   }
 
@@ -214,7 +255,7 @@ class Joiner {
       const GridHeader& file = files()[f];
       if (!has_time(f, c)) {
         // Beside a series the same constant comes with every file.
-        if (constant && file.times.empty()) {
+        if (constant && (file.is_static || file.times.empty())) {
           throw DataError(fmt::format("{} and {} both hold {} and no time to tell them apart",
                                       files()[*constant].path, file.path, name));
         }
@@ -224,12 +265,15 @@ class Joiner {
       for (std::size_t t = 0; t < file.times.size(); ++t) {
         const TimeSlot slot{static_cast<std::int32_t>(f), static_cast<std::int32_t>(t)};
         const auto [entry, is_new] = by_time.try_emplace(key(file, t), slot);
-        if (is_new) continue;
+        if (is_new || options_.duplicates == OnDuplicates::first) continue;
         throw DataError(fmt::format(
-            "overlap: {} at {} is both in {} and in {}", name, describe_key(key(file, t)),
+            "overlap: {} at {} is both in {} and in {}; with duplicates: first that of the first "
+            "file is taken",
+            name, describe_key(key(file, t)),
             files()[static_cast<std::size_t>(entry->second.file)].path, file.path));
       }
     }
+    series_.is_static.push_back(by_time.empty() && constant && files()[*constant].is_static);
     if (by_time.empty() && constant) {
       slots.assign(all_.size(), TimeSlot{static_cast<std::int32_t>(*constant), 0});
     } else {
@@ -257,17 +301,15 @@ class Joiner {
   }
 
   GridSeries series_;
-  std::int64_t time_stride_;
-  std::optional<TimeRange> range_;
+  const GridOptions& options_;
   const GridHeader* timed_file_ = nullptr;
   std::vector<double> all_;  // keys of the times kept
 };
 
 }  // namespace
 
-GridSeries join_grid_files(std::vector<GridHeader> files, const std::vector<std::string>& channels,
-                           const std::string& times, std::int64_t time_stride) {
-  return Joiner(std::move(files), times, time_stride).join(channels);
+GridSeries join_grid_files(std::vector<GridHeader> files, const GridOptions& options) {
+  return Joiner(std::move(files), options).join();
 }
 
 }  // namespace trib::io

@@ -7,6 +7,7 @@
 
 #include "io/grid/grid_channels.h"
 #include "io/grid/grid_file.h"
+#include "io/grid/grid_source.h"
 
 namespace trib::io {
 
@@ -26,18 +27,23 @@ struct TimeSlot {
 /// Files joined: a table from channel and time to file and position.
 struct GridSeries {
   std::vector<GridHeader> files;
+  LatLonGrid grid;
+  std::vector<std::int64_t>
+      column_shifts;  ///< of files: series' column x is theirs (x + shift) % n
   std::vector<Channel> channels;
+  std::vector<bool> is_static;                    ///< of channels: from a file of constants
   std::vector<std::vector<ChannelPlace>> places;  ///< [file][channel]
-  std::vector<double> times;                      ///< NaN where unknown
+  Calendar calendar = Calendar::gregorian;
+  std::vector<double> times;  ///< NaN where unknown
   std::int64_t num_members = 1;
   /// Slots of all times; channels that share their files share a timeline.
   std::vector<std::vector<TimeSlot>> timelines;
   std::vector<std::size_t> timeline_of_channel;
+  std::string gaps;  ///< what describe_gaps() says of the times
 };
 
-/// Select channels and times and check that the files make one series without holes. Arguments as
-/// in GridOptions. Throws ConfigError or DataError.
-GridSeries join_grid_files(std::vector<GridHeader> files, const std::vector<std::string>& channels,
-                           const std::string& times, std::int64_t time_stride);
+/// Select channels and times and check that the files make one series in which no channel lacks a
+/// time that others have. Throws ConfigError or DataError.
+GridSeries join_grid_files(std::vector<GridHeader> files, const GridOptions& options);
 
 }  // namespace trib::io

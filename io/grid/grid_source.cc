@@ -11,9 +11,11 @@
 
 #include <fmt/format.h>
 
+#include "io/file_kind.h"
 #include "io/file_pool.h"
-#include "io/grid/cf_time.h"
+#include "io/grid/grib_file.h"
 #include "io/grid/grid_series.h"
+#include "io/grid/grid_slab.h"
 #include "io/hdf5_lock.h"
 #include "io/kept_channels.h"
 #include "ops/base/error.h"
@@ -58,19 +60,21 @@ class OpenGridFile {
   std::int64_t charged_ = 0;
 };
 
-class NetcdfGridSource final : public GridSource {
+class GridFiles final : public GridSource {
  public:
-  NetcdfGridSource(GridSeries series, const GridOptions& options)
+  GridFiles(GridSeries series, const GridOptions& options)
       : series_(std::move(series)),
-        grid_(std::make_shared<const LatLonGrid>(series_.files[0].grid)),
+        grid_(std::make_shared<const LatLonGrid>(series_.grid)),
         first_timeline_(series_.timeline_of_channel[0]),
         allow_empty_fields_(options.allow_empty_fields),
         used_(variables_used()),
         max_open_files_(std::max<std::size_t>(1, options.max_open_files)),
         chunk_cache_bytes_(options.chunk_cache_bytes),
-        pool_(max_open_files_, [this](const std::string& path) {
-          return std::make_unique<OpenGridFile>(path, used_.at(path), chunk_cache_bytes_);
-        }) {
+        pool_(max_open_files_,
+              [this](const std::string& path) {
+                return std::make_unique<OpenGridFile>(path, used_.at(path), chunk_cache_bytes_);
+              }),
+        gribs_(max_open_files_) {
     for (std::int64_t m = 0; m < series_.num_members; ++m) {
       times_.insert(times_.end(), series_.times.begin(), series_.times.end());
     }
@@ -81,6 +85,7 @@ class NetcdfGridSource final : public GridSource {
     check_kept_channels(channels, series_.channels.size());
     series_.channels = elements_at(channels, series_.channels);
     series_.timeline_of_channel = elements_at(channels, series_.timeline_of_channel);
+    series_.is_static = elements_at(channels, series_.is_static);
     for (std::vector<ChannelPlace>& of_file : series_.places) {
       of_file = elements_at(channels, of_file);
     }
@@ -93,6 +98,9 @@ class NetcdfGridSource final : public GridSource {
   }
   std::shared_ptr<const LatLonGrid> grid() const override { return grid_; }
   const std::vector<double>& times() const override { return times_; }
+  Calendar calendar() const override { return series_.calendar; }
+  const std::string& gaps() const override { return series_.gaps; }
+  bool is_static(std::size_t channel) const override { return series_.is_static[channel]; }
   std::int64_t num_members() const override { return series_.num_members; }
   std::int64_t bytes_decoded() const override { return bytes_decoded_; }
   std::int64_t cache_bytes() const override {
@@ -112,7 +120,7 @@ class NetcdfGridSource final : public GridSource {
     const TimeSlot& slot = series_.timelines[first_timeline_][time];
     p.file = series_.files[static_cast<std::size_t>(slot.file)].path;
     p.window = {0, 0, e.height, e.width};
-    p.time = times_[static_cast<std::size_t>(index)];
+    p.time = gregorian_time(series_.calendar, times_[static_cast<std::size_t>(index)]);
     return p;
   }
 
@@ -164,10 +172,11 @@ class NetcdfGridSource final : public GridSource {
   std::unordered_map<std::string, std::vector<const GridVariable*>> used_;  // by path
   std::size_t max_open_files_, chunk_cache_bytes_;
   mutable FilePool<OpenGridFile> pool_;  // guarded by hdf5_family_lock()
+  mutable GdalPool gribs_;
   mutable std::atomic<std::int64_t> bytes_decoded_{0};
 };
 
-std::vector<NetcdfGridSource::Piece> NetcdfGridSource::pieces_of(std::size_t time) const {
+std::vector<GridFiles::Piece> GridFiles::pieces_of(std::size_t time) const {
   std::vector<Piece> pieces;
   for (std::size_t c = 0; c < series_.channels.size(); ++c) {
     const TimeSlot& slot = slot_of(c, time);
@@ -180,8 +189,8 @@ std::vector<NetcdfGridSource::Piece> NetcdfGridSource::pieces_of(std::size_t tim
   return pieces;
 }
 
-Provenance NetcdfGridSource::read_into(std::int64_t index, const std::optional<Window>& window,
-                                       const PixelTarget& target) const {
+Provenance GridFiles::read_into(std::int64_t index, const std::optional<Window>& window,
+                                const PixelTarget& target) const {
   Provenance from = provenance(index);
   const Window whole = from.window;
   const Window w = checked_window(index, window);
@@ -206,46 +215,80 @@ Provenance NetcdfGridSource::read_into(std::int64_t index, const std::optional<W
   return from;
 }
 
-void NetcdfGridSource::read_run(std::span<const Piece> run, std::int64_t member,
-                                const Window& window, const PixelTarget& target) const {
+void GridFiles::read_run(std::span<const Piece> run, std::int64_t member, const Window& window,
+                         const PixelTarget& target) const {
   const Piece& first = run.front();
   const GridHeader& header = series_.files[static_cast<std::size_t>(first.slot.file)];
   const GridVariable& variable = header.variables[static_cast<std::size_t>(first.place.variable)];
-  const SlabRequest request{first.slot.time, member, first.place.level,
-                            static_cast<std::int64_t>(run.size()), window};
-  const GridSlab slab = [&] {
-    const std::scoped_lock lock(hdf5_family_lock());
-    return GridSlab(pool_.get(header.path).file(), header, variable, request);
-  }();
-  bytes_decoded_ += slab.num_bytes();
-  for (std::size_t i = 0; i < run.size(); ++i) {
-    const std::size_t channel = run[i].channel;
-    slab.unpack_level(
-        static_cast<std::int64_t>(i), target.affine.empty() ? Affine{} : target.affine[channel],
-        target.data_cyx + static_cast<std::int64_t>(channel) * window.height * window.width);
+  const std::int64_t shift = series_.column_shifts[static_cast<std::size_t>(first.slot.file)];
+  const auto num_columns = static_cast<std::int64_t>(grid_->longitudes.size());
+  std::vector<float> part;
+  for (const ColumnRun& columns : column_runs(window.x, window.width, shift, num_columns)) {
+    const Window from{window.y, columns.x, window.height, columns.width};
+    std::optional<GridSlab> slab;
+    if (header.gdal_path.empty()) {
+      const std::scoped_lock lock(hdf5_family_lock());
+      slab.emplace(pool_.get(header.path).file(), header, variable,
+                   SlabRequest{first.slot.time, member, first.place.level,
+                               static_cast<std::int64_t>(run.size()), from});
+      bytes_decoded_ += slab->num_bytes();
+    }
+    for (std::size_t i = 0; i < run.size(); ++i) {
+      const std::size_t channel = run[i].channel;
+      const Affine affine = target.affine.empty() ? Affine{} : target.affine[channel];
+      float* const plane =
+          target.data_cyx + static_cast<std::int64_t>(channel) * window.height * window.width;
+      // Runs that go around the edge of the file are put together from their parts.
+      const bool is_part = columns.width < window.width;
+      if (is_part) part.resize(static_cast<std::size_t>(from.height * from.width));
+      float* const out = is_part ? part.data() : plane;
+      if (slab) {
+        slab->unpack_level(static_cast<std::int64_t>(i), affine, out);
+      } else {
+        read_grib_field(gribs_, header, variable,
+                        {first.slot.time, member, run[i].place.level, 1, from}, affine, out);
+        bytes_decoded_ += from.height * from.width * static_cast<std::int64_t>(sizeof(double));
+      }
+      for (std::int64_t y = 0; is_part && y < from.height; ++y) {
+        std::copy_n(part.data() + y * from.width, from.width,
+                    plane + y * window.width + columns.to);
+      }
+    }
   }
 }
 
-void NetcdfGridSource::check_not_empty(const Piece& piece, std::int64_t index,
-                                       std::span<const float> field) const {
+void GridFiles::check_not_empty(const Piece& piece, std::int64_t index,
+                                std::span<const float> field) const {
   if (std::ranges::any_of(field, [](float v) { return !std::isnan(v); })) return;
-  throw DataError(fmt::format("{}: every value of {} at {} is missing",
-                              series_.files[static_cast<std::size_t>(piece.slot.file)].path,
-                              series_.channels[piece.channel].name,
-                              format_time(times_[static_cast<std::size_t>(index)])));
+  throw DataError(
+      fmt::format("{}: every value of {} at {} is missing",
+                  series_.files[static_cast<std::size_t>(piece.slot.file)].path,
+                  series_.channels[piece.channel].name,
+                  format_time(times_[static_cast<std::size_t>(index)], series_.calendar)));
 }
 
 }  // namespace
 
 std::unique_ptr<GridSource> open_grid(const GridOptions& options) {
   std::vector<GridHeader> headers;
-  for (const std::string& path : expand_files(options.files)) {
-    headers.push_back(read_grid_header(NetcdfFile(path)));
-  }
+  const auto add = [&](const std::vector<std::string>& files, bool is_static) {
+    for (const std::string& path : expand_files(files)) {
+      std::vector<GridHeader> found;
+      if (file_kind(path) == FileKind::grib) {
+        found = read_grib_headers(path);
+      } else {
+        found.push_back(read_grid_header(NetcdfFile(path)));
+      }
+      for (GridHeader& header : found) {
+        header.is_static = is_static;
+        headers.push_back(std::move(header));
+      }
+    }
+  };
+  add(options.files, false);
   if (headers.empty()) throw ConfigError("grid: no files given");
-  return std::make_unique<NetcdfGridSource>(
-      join_grid_files(std::move(headers), options.channels, options.times, options.time_stride),
-      options);
+  add(options.static_files, true);
+  return std::make_unique<GridFiles>(join_grid_files(std::move(headers), options), options);
 }
 
 }  // namespace trib::io

@@ -6,27 +6,49 @@
 #include <string>
 #include <vector>
 
+#include "io/grid/calendar.h"
+#include "io/grid/longitudes.h"
 #include "io/image_source.h"
 
 namespace trib::io {
 
+/// What to do about times that a series lacks.
+enum class OnGaps : std::uint8_t { allow, fail };
+
+/// What to do about a time that two files hold.
+enum class OnDuplicates : std::uint8_t {
+  fail,
+  first  ///< take that of the file whose name comes first
+};
+
 /// What to read of which files.
 struct GridOptions {
   /// Files or shell patterns. Files with the same variables are joined along time, files with
-  /// other variables at the same times add channels. Fields without any time (a land-sea mask)
-  /// are repeated at each time. All must lie on one grid.
+  /// other variables at the same times add channels. Fields without any time (a land-sea mask) are
+  /// repeated at each time. All must lie on one grid.
   std::vector<std::string> files;
 
-  /// Channels in the order wanted: "t2m", "z_500", "z" (all levels of z), "t@500,850", "*_850";
-  /// long names ("temperature_850", "2m_temperature") do as well. Empty: all.
+  /// Files of constants, or patterns: their fields are repeated at each time, whatever times they
+  /// have themselves. Of several times in such a file the first counts.
+  std::vector<std::string> static_files;
+
+  /// Channels in the order wanted: "t2m", "z_500", "z" (all levels of z), "t@500,850", "*_850",
+  /// "t_l137" (level 137 of a model); long names ("temperature_850", "2m_temperature") do as well.
+  /// Empty: all.
   std::vector<std::string> channels;
 
-  /// Inclusive range of dates, "2019-03-01..2019-03-20", "2019..", "2019-03"; a date without hours
-  /// is the whole day. Empty: all times.
-  std::string times;
+  /// Inclusive ranges of dates, "2019-03-01..2019-03-20", "2019..", "2019-03"; a date without hours
+  /// is the whole day. They do not overlap. Empty: all times.
+  std::vector<std::string> times;
 
-  /// Take every n-th time of the range.
+  /// Take every n-th time of each range.
   std::int64_t time_stride = 1;
+
+  /// How longitudes are counted. Files that count otherwise are turned as they are read.
+  LongitudeRange longitudes = LongitudeRange::as_is;
+
+  OnGaps gaps = OnGaps::allow;
+  OnDuplicates duplicates = OnDuplicates::fail;
 
   /// Accept fields in which every value is missing. Usually they are a failed download.
   bool allow_empty_fields = false;
@@ -46,8 +68,14 @@ struct GridOptions {
 /// then of the next.
 class GridSource : public ImageSource {
  public:
-  /// Time of each image in seconds since 1970-01-01T00:00Z; NaN if the files tell none.
+  /// Time of each image in seconds since 1970-01-01T00:00Z of calendar(), as differences of times
+  /// need it; NaN if the files tell none. Provenance has the Gregorian time of the same date.
   virtual const std::vector<double>& times() const = 0;
+  virtual Calendar calendar() const = 0;
+  /// Which times are missing, in words; empty if none are.
+  virtual const std::string& gaps() const = 0;
+  /// Whether a channel comes from GridOptions::static_files.
+  virtual bool is_static(std::size_t channel) const = 0;
   /// Number of ensemble members; images `size() / num_members()` apart differ in the member alone.
   virtual std::int64_t num_members() const = 0;
 };

@@ -13,24 +13,28 @@ namespace trib::io {
 
 /// Dimension of a file.
 struct NetcdfDimension {
-  std::string name;
+  std::string name;  ///< without its group
   std::int64_t length = 0;
 };
 
-/// Variable of a file's root group.
+/// Variable of a file.
 struct NetcdfVariable {
-  int id = 0;
-  std::string name;
+  int id = 0;                   ///< within its group
+  std::string name;             ///< with the groups it lies in: "t2m", "forecast/t2m"
   std::optional<DType> dtype;   ///< none for text and user types
   std::vector<int> dimensions;  ///< indexes into NetcdfFile::dimensions()
+  std::size_t group = 0;        ///< number of its group in the order of the file, 0 for the root
+
+  /// Name without groups.
+  std::string local_name() const { return name.substr(name.rfind('/') + 1); }
 };
 
 /// A NetCDF file open for reading. Each call takes the lock of the HDF5 family. Errors are
 /// DataErrors that name the file and the variable.
 class NetcdfFile {
  public:
-  /// Open and list dimensions and variables. Throws DataError, also for truncated classic files
-  /// and for other formats under the name of NetCDF.
+  /// Open and list dimensions and variables of all groups. Throws DataError, also for truncated
+  /// classic files and for other formats under the name of NetCDF.
   explicit NetcdfFile(const std::string& path);
   ~NetcdfFile();
   NetcdfFile(const NetcdfFile&) = delete;
@@ -48,6 +52,8 @@ class NetcdfFile {
   std::string text(const NetcdfVariable& variable, const char* attribute) const;
   /// Numeric attribute, empty if absent or not numeric.
   std::vector<double> numbers(const NetcdfVariable& variable, const char* attribute) const;
+  /// Type of a numeric attribute, none if absent or not numeric.
+  std::optional<DType> type_of(const NetcdfVariable& variable, const char* attribute) const;
 
   /// Extents of a variable's chunks; empty if it is stored contiguously.
   std::vector<std::int64_t> chunks(const NetcdfVariable& variable) const;
@@ -64,9 +70,15 @@ class NetcdfFile {
 
  private:
   void check(int status, const std::string& what) const;
+  void list_dimensions(int group);
+  void list_variables(int group, const std::string& prefix);
+  void list_groups(int group, const std::string& prefix);
+  int group_of(const NetcdfVariable& variable) const { return groups_[variable.group]; }
 
   std::string path_;
   int id_ = -1;
+  std::vector<int> groups_;         // handles; the first is that of the file
+  std::vector<int> dimension_ids_;  // as libnetcdf has them, of dimensions_
   std::vector<NetcdfDimension> dimensions_;
   std::vector<NetcdfVariable> variables_;
 };

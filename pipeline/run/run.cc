@@ -70,6 +70,15 @@ void print_warnings(const GraphDefinition& graph) {
   for (const Problem& warning : graph.warnings) fmt::print(stderr, "warning: {}\n", warning.text());
 }
 
+void print_warnings(const Plan& plan) {
+  for (const PlannedNode& node : plan.nodes()) {
+    if (node.source == nullptr) continue;
+    for (const std::string& warning : node.source->warnings()) {
+      fmt::print(stderr, "warning: node '{}': {}\n", node.name(), warning);
+    }
+  }
+}
+
 /// One rank's part in a run.
 class Run {
  public:
@@ -158,6 +167,7 @@ class Run {
     communicator_.split(mesh);
     plan_.emplace(*graph_, registry_,
                   plan_options(*graph_, mesh, mesh.coordinates(communicator_.rank())));
+    if (leads_) print_warnings(*plan_);
     if (plan_->model() != nullptr) plan_->model()->connect(communicator_);
     const Capture refuses_what_cannot_be_captured(options_.capture, *plan_);
   }
@@ -487,6 +497,7 @@ void validate_graph(const ValidateOptions& options, const Registry& registry) {
   print_warnings(graph);
   // Where division leaves a remainder, the last rank has more.
   const Plan plan(graph, registry, plan_options(graph, mesh, mesh.coordinates(mesh.size() - 1)));
+  print_warnings(plan);
   const auto weights = Weights::of(graph, parameter_table(plan));
   fmt::print("{}", options.json ? plan_json(graph, plan) : plan_text(graph, plan));
   if (weights && !options.json) fmt::print("{}\n", weights->report().text());

@@ -94,6 +94,9 @@ class SourceStage : public Stage {
   virtual std::int64_t group(Split /*split*/, std::int64_t item) const { return item; }
   /// Whether this source keeps items for evaluation.
   virtual bool holds_out() const { return false; }
+  /// What users should know of data that can be read nevertheless, one line each. Asked for after
+  /// prepare.
+  virtual std::vector<std::string> warnings() const { return {}; }
   /// Read one item; blocks. Thread-safe.
   virtual Sample read(Split split, const SampleRequest& request,
                       const ReadTarget& target) const = 0;

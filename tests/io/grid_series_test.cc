@@ -232,6 +232,109 @@ TEST_F(GridSeriesTest, LongitudesThatWrapAscend) {
   EXPECT_THAT(open()->grid()->longitudes, ElementsAre(0, 90, 180, 270));
 }
 
+// Both ways to count longitudes make one series, whole and in windows.
+TEST_F(GridSeriesTest, LongitudesOfBothConventionsAreJoined) {
+  write_grid(path("a.nc"), {.hours = {0}, .start = 0});
+  write_grid(path("b.nc"), {.hours = {6}, .longitudes = {-180, -90, 0, 90}, .start = 100});
+  const auto row = [](const GridSource& source, int item, std::optional<Window> window = {}) {
+    const Image image = source.read(item, window);
+    return std::vector<float>(image.data_cyx.data<float>(),
+                              image.data_cyx.data<float>() + image.data_cyx.dim(2));
+  };
+  GridOptions options;
+  options.files = {folder_ + "*.nc"};
+  const auto source = open_grid(options);
+  EXPECT_THAT(source->grid()->longitudes, ElementsAre(0, 90, 180, 270));
+  EXPECT_THAT(row(*source, 0), ElementsAre(8, 9, 10, 11));
+  EXPECT_THAT(row(*source, 1), ElementsAre(110, 111, 108, 109));
+  EXPECT_THAT(row(*source, 1, Window{0, 1, 2, 2}), ElementsAre(111, 108));
+  EXPECT_THAT(row(*source, 1, Window{0, 2, 1, 2}), ElementsAre(108, 109));
+  // The second row of a window that goes around the edge of the file.
+  const Image two = source->read(1, Window{0, 1, 2, 2});
+  EXPECT_EQ(two.data_cyx.data<float>()[2], 107);
+  EXPECT_EQ(two.data_cyx.data<float>()[3], 104);
+
+  options.longitudes = LongitudeRange::centred;
+  const auto centred = open_grid(options);
+  EXPECT_THAT(centred->grid()->longitudes, ElementsAre(-180, -90, 0, 90));
+  EXPECT_THAT(row(*centred, 0), ElementsAre(10, 11, 8, 9));
+  EXPECT_THAT(row(*centred, 1), ElementsAre(108, 109, 110, 111));
+
+  // A region may lie in one convention or the other, but is not torn in two.
+  write_grid(path("west"), {.longitudes = {-20, -15, -10, -5}});
+  write_grid(path("greenwich"), {.longitudes = {-10, -5, 0, 5}});
+  options.longitudes = LongitudeRange::east;
+  options.files = {path("west")};
+  EXPECT_THAT(open_grid(options)->grid()->longitudes, ElementsAre(340, 345, 350, 355));
+  options.files = {path("greenwich")};
+  try {
+    open_grid(options);
+    FAIL();
+  } catch (const DataError& e) {
+    EXPECT_THAT(e.what(), HasSubstr("would be torn in two"));
+  }
+}
+
+TEST_F(GridSeriesTest, GapsAreTold) {
+  write_grid(path("a.nc"), {.hours = {0, 6, 12, 30, 36, 42, 48, 66}});
+  GridOptions options;
+  options.files = {path("a.nc")};
+  EXPECT_EQ(open_grid(options)->gaps(),
+            "4 times of a series with one every 6 h are missing in 2 gaps: "
+            "2020-01-01T12:00Z to 2020-01-02T06:00Z, 2020-01-03T00:00Z to 2020-01-03T18:00Z");
+  options.gaps = OnGaps::fail;
+  EXPECT_THROW(open_grid(options), DataError);
+  // What lies between ranges is not missed.
+  options.times = {"2020-01-02T06..2020-01-03T00", "2020-01-01T00..2020-01-01T12"};
+  const auto parts = open_grid(options);
+  EXPECT_EQ(parts->gaps(), "");
+  EXPECT_EQ(parts->size(), 7);
+  options.times = {"2020-01-01", "2020-01-01T12..2020-01-02"};
+  EXPECT_THROW(open_grid(options), ConfigError);
+}
+
+TEST_F(GridSeriesTest, MonthsAndIrregularTimesAreKnown) {
+  const auto gaps = [&](std::vector<double> hours) {
+    write_grid(path("a.nc"), {.hours = std::move(hours)});
+    return open()->gaps();
+  };
+  EXPECT_EQ(gaps({0, 31 * 24, 60 * 24, 91 * 24}), "");
+  EXPECT_EQ(gaps({0, 31 * 24, 60 * 24, 121 * 24, 152 * 24}),
+            "1 time of a series with one every month is missing in a gap: "
+            "2020-03-01T00:00Z to 2020-05-01T00:00Z");
+  EXPECT_EQ(gaps({0, 1, 7, 20, 22}), "the 5 times come at irregular steps, of 1 h to 13 h");
+}
+
+TEST_F(GridSeriesTest, TheFirstOfDuplicatesCounts) {
+  write_grid(path("a.nc"), {.hours = {0, 6}});
+  write_grid(path("b.nc"), {.hours = {6, 12}, .start = 100});
+  GridOptions options;
+  options.duplicates = OnDuplicates::first;
+  options.files = {path("a.nc"), path("b.nc")};
+  const auto source = open_grid(options);
+  ASSERT_EQ(source->size(), 3);
+  EXPECT_EQ(source->provenance(1).file, path("a.nc"));
+}
+
+// A mask downloaded for one date, with other longitudes, belongs to all times of a series.
+TEST_F(GridSeriesTest, StaticFilesAreRepeatedWhateverTheirTime) {
+  write_grid(path("a.nc"), {.hours = {0, 6}});
+  write_grid(path("mask"), {.variable = "lsm", .hours = {-8760}, .longitudes = {-180, -90, 0, 90}});
+  GridOptions options;
+  options.files = {folder_ + "*.nc"};
+  options.static_files = {path("mask")};
+  const auto source = open_grid(options);
+  ASSERT_EQ(source->size(), 2);
+  EXPECT_FALSE(source->is_static(0));
+  EXPECT_TRUE(source->is_static(1));
+  for (int item = 0; item < 2; ++item) {
+    const Image image = source->read(item);
+    EXPECT_EQ(image.data_cyx.data<float>()[0], 12 * item + 8);
+    EXPECT_EQ(image.data_cyx.data<float>()[12], 10);
+    EXPECT_EQ(image.data_cyx.data<float>()[14], 8);
+  }
+}
+
 TEST_F(GridSeriesTest, FilesWithoutGridAreRefused) {
   {
     NetcdfWriter file(path("a.nc"));

@@ -13,12 +13,15 @@ namespace trib::test {
 class NetcdfWriter {
  public:
   explicit NetcdfWriter(const std::string& path, int mode = NC_NETCDF4) {
-    ok(nc_create(path.c_str(), NC_CLOBBER | mode, &id_));
+    ok(nc_create(path.c_str(), NC_CLOBBER | mode, &file_));
+    id_ = file_;
   }
-  ~NetcdfWriter() { ok(nc_close(id_)); }
+  ~NetcdfWriter() { ok(nc_close(file_)); }
   NetcdfWriter(const NetcdfWriter&) = delete;
   NetcdfWriter& operator=(const NetcdfWriter&) = delete;
 
+  /// What follows is defined and written in a new group of the root.
+  void enter_group(const std::string& name) { ok(nc_def_grp(file_, name.c_str(), &id_)); }
   int dimension(const std::string& name, std::size_t length) {
     int d = 0;
     ok(nc_def_dim(id_, name.c_str(), length, &d));
@@ -35,6 +38,9 @@ class NetcdfWriter {
   }
   void attribute(int v, const std::string& name, nc_type type, double value) {
     ok(nc_put_att_double(id_, v, name.c_str(), type, 1, &value));
+  }
+  void attribute(int v, const std::string& name, nc_type type, const std::vector<double>& values) {
+    ok(nc_put_att_double(id_, v, name.c_str(), type, values.size(), values.data()));
   }
   /// Write all values; ends the definition of a classic file.
   void write(int v, const std::vector<double>& values) {
@@ -61,7 +67,7 @@ class NetcdfWriter {
 
  private:
   static void ok(int status) { ASSERT_EQ(status, NC_NOERR) << nc_strerror(status); }
-  int id_ = -1;
+  int file_ = -1, id_ = -1;  // id_: of the group
 };
 
 /// Axes and values of a field file for write_grid().
