@@ -67,6 +67,8 @@ class ImageSource {
   virtual std::int64_t bytes_decoded() const = 0;
   /// Most bytes that the caches of open files hold, as the memory ledger counts them.
   virtual std::int64_t cache_bytes() const { return 0; }
+  /// Let them hold no more than this. To be called before the first read.
+  virtual void limit_cache(std::int64_t /*bytes*/) {}
 
  protected:
   /// The window, or all of the image if there is none. Throws DataError naming the file if it does

@@ -25,8 +25,7 @@ class Engine::Impl {
         steps_(std::move(steps)),
         sampler_(plan.sampler_options(Split::train)),
         // Stacking a batch needs its bytes a second time for a moment.
-        budget_(plan.ingest().items, plan.ingest().bytes - plan.ingest().collate_bytes,
-                plan.ingest().reads),
+        budget_(plan.ingest().items, plan.ingest().flow_bytes(), plan.ingest().reads),
         order_(plan.sampler_options(Split::train)),
         batch_memory_(ingest.batch_memory(order_)),
         batcher_(plan.rank_batch_size(), order_, batch_memory_.get()) {

@@ -258,10 +258,22 @@ std::int64_t Plan::image_bytes() const {
   return sum_of_largest(working, threads) + sum_of_largest(waiting, ingest_.reads - threads);
 }
 
-std::int64_t Plan::cache_bytes() const {
-  std::int64_t bytes = 0;
+// Bytes of the sources' caches. If they wish for more than there is, each gets its share.
+std::int64_t Plan::limited_caches(std::int64_t most) const {
+  std::vector<SourceStage*> stages;
+  std::int64_t wished = 0;
   for (const SourcePath& path : sources_) {
-    bytes += nodes_[static_cast<std::size_t>(path.source)].source->cache_bytes();
+    stages.push_back(nodes_[static_cast<std::size_t>(path.source)].source);
+    wished += stages.back()->cache_bytes();
+  }
+  if (wished <= most) return wished;
+  const double share =
+      static_cast<double>(std::max<std::int64_t>(most, 0)) / static_cast<double>(wished);
+  std::int64_t bytes = 0;
+  for (SourceStage* stage : stages) {
+    stage->limit_cache(
+        static_cast<std::int64_t>(share * static_cast<double>(stage->cache_bytes())));
+    bytes += stage->cache_bytes();
   }
   return bytes;
 }
@@ -293,7 +305,6 @@ void Plan::limit_ingest(const GraphDefinition& graph) {
   // Every thread busy, with a read in hand for the next to be free.
   ingest_.reads = 2 * io_threads + options_.compute_threads;
   ingest_.image_bytes = image_bytes();
-  ingest_.cache_bytes = cache_bytes();
   ingest_.items = graph.ingest.integer("items");
   ingest_.bytes = graph.ingest.bytes("bytes");
   if (ingest_.items == 0) {
@@ -301,6 +312,12 @@ void Plan::limit_ingest(const GraphDefinition& graph) {
     const std::int64_t busy = io_threads + options_.compute_threads;
     ingest_.items = ingest_.least_items + 2 * batch + busy * sampler.largest_task();
   }
+  // Caches take what samples leave over.
+  ingest_.cache_bytes =
+      limited_caches(ingest_.bytes - std::max(ingest_.least_bytes,
+                                              ingest_.items * ingest_.sample_bytes +
+                                                  ingest_.image_bytes + ingest_.collate_bytes));
+  ingest_.least_bytes += ingest_.cache_bytes;
   Diagnostics problems;
   if (ingest_.items < ingest_.least_items) {
     problems.add(graph.ingest.mark("items"), "",
@@ -311,9 +328,9 @@ void Plan::limit_ingest(const GraphDefinition& graph) {
   if (ingest_.bytes < ingest_.least_bytes) {
     problems.add(graph.ingest.mark("bytes"), "",
                  fmt::format("ingest.bytes is {} bytes, but shuffle and batch need at least {} ({} "
-                             "samples of {} bytes, a read of {} and a batch)",
+                             "samples of {} bytes, a read of {}, a batch, and {} of caches)",
                              ingest_.bytes, ingest_.least_bytes, waiting, ingest_.sample_bytes,
-                             largest_task_bytes));
+                             largest_task_bytes, ingest_.cache_bytes));
   }
   problems.throw_if_any();
 }
@@ -346,7 +363,7 @@ std::array<std::int64_t, kMemoryKinds> Plan::predicted_bytes() const {
   // Waiting samples, images they are cut from and the batch being stacked, within what the budget
   // allows.
   const std::int64_t flowing =
-      std::min(ingest_.bytes,
+      std::min(ingest_.bytes - ingest_.cache_bytes,
                ingest_.items * ingest_.sample_bytes + ingest_.image_bytes + ingest_.collate_bytes);
   of(MemoryKind::ingest) = ingest_.cache_bytes + flowing;
   if (const auto model = this->model(); model != nullptr) {

@@ -50,14 +50,17 @@ struct SourcePath {
 /// Limits of the ingest side of a rank.
 struct IngestLimits {
   std::int64_t items = 0;        ///< samples in flight
-  std::int64_t bytes = 0;        ///< of samples, reads included
+  std::int64_t bytes = 0;        ///< of samples, reads included, and caches
   std::int64_t least_items = 0;  ///< with fewer a batch could never be complete
   std::int64_t least_bytes = 0;
   std::int64_t sample_bytes = 0;   ///< of one sample as it is batched
   std::int64_t collate_bytes = 0;  ///< kept free for stacking a batch
   std::int64_t reads = 0;          ///< images in flight that are not yet samples
   std::int64_t image_bytes = 0;    ///< that all of these hold at most beyond their samples' bytes
-  std::int64_t cache_bytes = 0;    ///< of open files
+  std::int64_t cache_bytes = 0;    ///< of open files and decoded chunks
+
+  /// What is left to reads and samples.
+  std::int64_t flow_bytes() const { return bytes - collate_bytes - cache_bytes; }
 };
 
 /// What a read holds at most until its samples are at the batch.
@@ -130,7 +133,7 @@ class Plan {
   std::int64_t pieces(Split split, const SourcePath& path, std::int64_t item) const;
   ReadBytes read_bytes(const SourcePath& path, std::int64_t item, std::int64_t pieces) const;
   std::int64_t image_bytes() const;
-  std::int64_t cache_bytes() const;
+  std::int64_t limited_caches(std::int64_t most) const;
 
   PlanOptions options_;
   ConsumedSamples consumed_;

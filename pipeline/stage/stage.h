@@ -109,6 +109,9 @@ class SourceStage : public Stage {
   virtual std::int64_t bytes_decoded() const { return 0; }
   /// Most bytes that caches of open files hold, as io::ImageSource says.
   virtual std::int64_t cache_bytes() const { return 0; }
+  /// Let them hold no more than this from now on. Called before the first read, where all that is
+  /// wished for does not fit into the budget of the ingest.
+  virtual void limit_cache(std::int64_t /*bytes*/) {}
 };
 
 /// Delivers the first samples of the training split, up to the stage that asks, for a pass over

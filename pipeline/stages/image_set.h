@@ -34,6 +34,7 @@ class ImageSetStage : public SourceStage {
   ReadErrors read_errors() const override { return read_errors_; }
   std::int64_t bytes_decoded() const override { return source_->bytes_decoded(); }
   std::int64_t cache_bytes() const override { return source_->cache_bytes(); }
+  void limit_cache(std::int64_t bytes) override { source_->limit_cache(bytes); }
   Sample read(Split split, const SampleRequest& request, const ReadTarget& target) const override;
   std::string describe(Split split, std::int64_t item) const override;
 
