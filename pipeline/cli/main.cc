@@ -13,6 +13,7 @@
 #include "ops/base/error.h"
 #include "pipeline/cli/checkpoint_commands.h"
 #include "pipeline/cli/inspect_text.h"
+#include "pipeline/cli/stats_commands.h"
 #include "pipeline/graph/graph_definition.h"
 #include "pipeline/graph/schema.h"
 #include "pipeline/graph/show.h"
@@ -179,6 +180,8 @@ int main_of(int argc, char** argv) {
       app.add_subcommand("inspect", "Show what a reader sees in a file: channels, shapes, chunks");
   inspect_command->add_option("FILE", file, "Raster, NetCDF or HDF5 file")->required();
   inspect_command->callback([&] { fmt::print("{}", inspect_text(io::inspect_file(file))); });
+
+  add_stats_command(app, registry, exit_code);
 
   CheckpointArguments checkpoint;
   add_checkpoint_commands(app, checkpoint, exit_code);

@@ -25,6 +25,8 @@ class Ingest {
   PacketPtr read(Split split, ReadTask task, const SampleSlot& slot = {}) const;
   /// Apply one stage. With `take` the samples of `input` are used up, else they are shared.
   PacketPtr apply(const PlannedNode& node, const PacketPtr& input, bool take) const;
+  /// The samples of a task as they leave the last of `transforms`. An error names node and item.
+  PacketPtr load(Split split, ReadTask task, const std::vector<int>& transforms) const;
 
   /// Let every stage that asks learn from the first training samples. From then on sources map
   /// values for the stages behind them that do nothing else.
@@ -43,8 +45,6 @@ class Ingest {
   std::vector<Skipped> skipped() const;
 
  private:
-  /// The samples of a task as they leave the last of `transforms`. An error names node and item.
-  PacketPtr load(Split split, ReadTask task, const std::vector<int>& transforms) const;
   /// List the item of a packet as skipped because of what `node` said. Throws DataError if its
   /// source may skip no more.
   void note_skip(const PlannedNode& node, Packet& packet, const std::string& error) const;

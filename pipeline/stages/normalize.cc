@@ -1,5 +1,6 @@
 #include <algorithm>
-#include <cmath>
+#include <atomic>
+#include <cstdio>
 #include <filesystem>
 #include <span>
 
@@ -8,6 +9,7 @@
 #include "io/kept_channels.h"
 #include "ops/base/error.h"
 #include "ops/comm/communicator.h"
+#include "ops/kernels/moments.h"
 #include "pipeline/stage/registry.h"
 #include "pipeline/stages/builtin.h"
 #include "pipeline/stages/statistics_file.h"
@@ -23,7 +25,8 @@ StageDeclaration declaration() {
       param::string(
           "stats",
           "'auto' measures the first training samples before the run; anything else is the path of "
-          "a file with the statistics. The run folder gets statistics/NODE.json either way.")
+          "a file with the statistics, as 'trib stats' makes it. The run folder gets "
+          "statistics/NODE.json either way.")
           .or_else("auto"),
       param::integer("samples", "Samples that 'auto' measures, over all ranks.")
           .at_least(1)
@@ -32,35 +35,11 @@ StageDeclaration declaration() {
   return d;
 }
 
-/// Count, mean and sum of squared deviations of the finite values of one channel of one sample, as
-/// they travel between ranks.
-struct Moments {
-  double count = 0, mean = 0, m2 = 0;
+static_assert(sizeof(Moments) == 6 * sizeof(double), "moments travel between ranks as numbers");
 
-  // Chan, Golub & LeVeque (1983).
-  void merge(const Moments& other) {
-    if (other.count == 0) return;
-    const double total = count + other.count;
-    const double delta = other.mean - mean;
-    mean += delta * other.count / total;
-    m2 += other.m2 + delta * delta * count * other.count / total;
-    count = total;
-  }
-};
-static_assert(sizeof(Moments) == 3 * sizeof(double));
-
-Moments moments_of(const Tensor& image_cyx, std::int64_t channel) {
+Moments moments_of_plane(const Tensor& image_cyx, std::int64_t channel) {
   const std::int64_t pixels = image_cyx.dim(1) * image_cyx.dim(2);
-  const float* values = image_cyx.data<float>() + channel * pixels;
-  Moments moments;
-  for (std::int64_t i = 0; i < pixels; ++i) {
-    if (!std::isfinite(values[i])) continue;
-    moments.count += 1;
-    const double delta = values[i] - moments.mean;
-    moments.mean += delta / moments.count;
-    moments.m2 += delta * (values[i] - moments.mean);
-  }
-  return moments;
+  return moments_of(image_cyx.data<float>() + channel * pixels, pixels);
 }
 
 class Normalize : public TransformStage {
@@ -68,21 +47,20 @@ class Normalize : public TransformStage {
   explicit Normalize(const StageContext& context)
       : TransformStage(context),
         path_(context.parameters.string("stats")),
-        samples_(context.parameters.integer("samples")) {}
+        samples_(context.parameters.integer("samples")),
+        speaks_(context.world_rank() == 0) {}
 
   StreamInfo prepare(const StreamInfo& input) override {
     input_ = input;
-    statistics_->channels = input.channel_names();
-    // A target of the same name is the same field; others have statistics of their own.
+    measured_ = measured_channels(input);
+    for (const io::Channel& channel : measured_) statistics_->channels.push_back(channel.name);
     for (const std::string& target : input.target_names()) {
-      auto& names = statistics_->channels;
-      auto at = std::find(names.begin(), names.end(), target);
-      if (at == names.end()) at = names.insert(names.end(), target);
-      target_index_.push_back(at - names.begin());
+      const auto& names = statistics_->channels;
+      target_index_.push_back(std::find(names.begin(), names.end(), target) - names.begin());
     }
     input_.own_all();
     own_target_index_ = target_index_;
-    if (path_ != "auto") *statistics_ = read_statistics(path_, statistics_->channels);
+    if (path_ != "auto") load();
     StreamInfo info = input;
     info.statistics = statistics_;
     for (auto* list : {&info.channels, &info.targets}) {
@@ -99,12 +77,18 @@ class Normalize : public TransformStage {
   void measure(const SampleFeed& feed, ops::Communicator& communicator,
                const std::string& run_folder) override {
     if (path_ == "auto") {
-      *statistics_ = measured(feed, communicator);
+      measure_all(feed, communicator);
+      statistics_->mean.clear();
+      statistics_->std.clear();
+      for (const ChannelSummary& channel : file_.channels) {
+        statistics_->mean.push_back(channel.mean);
+        statistics_->std.push_back(channel.std);
+      }
     }
     if (communicator.rank() != 0) return;
     const std::string folder = run_folder + "/statistics";
     std::filesystem::create_directories(folder);
-    write_statistics(fmt::format("{}/{}.json", folder, node()), *statistics_);
+    write_statistics(fmt::format("{}/{}.json", folder, node()), file_);
   }
 
   bool works_in_place() const override { return true; }
@@ -123,6 +107,29 @@ class Normalize : public TransformStage {
   }
 
  private:
+  void load() {
+    if (!std::filesystem::exists(path_)) {
+      throw ConfigError(fmt::format(
+          "stats: there is no file {}; make it with: trib stats GRAPH {}, or set stats: "
+          "auto",
+          path_, node()));
+    }
+    const StatisticsFile found = read_statistics_file(path_);
+    *statistics_ = matching_statistics(found, path_, measured_, input_.grid);
+    file_ = found;
+    file_.channels.clear();
+    for (const std::string& name : statistics_->channels) {
+      file_.channels.push_back(
+          *std::find_if(found.channels.begin(), found.channels.end(),
+                        [&](const auto& channel) { return channel.name == name; }));
+    }
+    if (found.knows_grid || !speaks_) return;
+    fmt::print(stderr,
+               "note: node '{}': {} says nothing of units and grid, so they are not checked; trib "
+               "stats writes files that do\n",
+               node(), path_);
+  }
+
   // Where in a sample the values of a statistic are.
   struct Measured {
     std::int64_t statistic;
@@ -146,42 +153,47 @@ class Normalize : public TransformStage {
 
   // Every sample has a slot of its own, filled by the rank that reads it: the sum over the ranks is
   // then a gather, and merging slots in order gives the same bits on any number of ranks.
-  ChannelStatistics measured(const SampleFeed& feed, ops::Communicator& communicator) const {
+  void measure_all(const SampleFeed& feed, ops::Communicator& communicator) {
     const std::vector<Measured> here = measured_here();
     const std::size_t count = here.size();
-    std::vector<Moments> slots(static_cast<std::size_t>(samples_) * count);
+    // The last slot counts the samples.
+    std::vector<Moments> slots(static_cast<std::size_t>(samples_) * count + 1);
+    std::atomic<std::int64_t> samples{0};
     std::vector<Moments> totals(statistics_->channels.size());
     if (!here.empty()) {
       feed(samples_, [&](std::int64_t index, const Sample& sample) {
         Moments* slot = slots.data() + static_cast<std::size_t>(index) * count;
-        for (const Measured& one : here) *slot++ = moments_of(sample.*one.image, one.plane);
+        for (const Measured& one : here) *slot++ = moments_of_plane(sample.*one.image, one.plane);
+        ++samples;
       });
+      slots.back().total = static_cast<double>(samples);
       for (const auto axis : {ops::MeshAxis::data, ops::MeshAxis::shard})
         sum(slots, axis, communicator);
     }
     for (std::size_t m = 0; m < count; ++m) {
       Moments& all = totals[static_cast<std::size_t>(here[m].statistic)];
-      for (std::size_t s = 0; s < slots.size(); s += count) all.merge(slots[s + m]);
+      for (std::size_t s = 0; s + 1 < slots.size(); s += count) all.merge(slots[s + m]);
     }
     sum(totals, ops::MeshAxis::tensor, communicator);
 
-    ChannelStatistics statistics;
-    statistics.channels = statistics_->channels;
+    file_ = {};
+    file_.knows_grid = true;
+    file_.grid = GridMark::of(input_.grid);
+    file_.origin.node = node();
+    file_.origin.samples = static_cast<std::int64_t>(slots.back().total);
     for (std::size_t c = 0; c < totals.size(); ++c) {
       if (totals[c].count == 0) {
         throw DataError(fmt::format("node '{}': channel '{}' has no value in the samples measured",
-                                    node(), statistics.channels[c]));
+                                    node(), measured_[c].name));
       }
-      statistics.mean.push_back(totals[c].mean);
-      statistics.std.push_back(std::sqrt(totals[c].m2 / totals[c].count));
+      file_.channels.push_back(ChannelSummary::of(measured_[c], totals[c]));
     }
-    return statistics;
   }
 
   // Numbers that one rank has and the others leave at zero.
   static void sum(std::vector<Moments>& moments, ops::MeshAxis axis,
                   ops::Communicator& communicator) {
-    communicator.all_reduce_sum(axis, std::span<double>(&moments.front().count, moments.size() * 3))
+    communicator.all_reduce_sum(axis, std::span<double>(&moments.front().total, moments.size() * 6))
         .wait();
   }
 
@@ -213,10 +225,13 @@ class Normalize : public TransformStage {
 
   std::string path_;
   std::int64_t samples_;
+  bool speaks_;  // for all ranks
   StreamInfo input_;
+  std::vector<io::Channel> measured_;           // in the order of the statistics
   std::vector<std::int64_t> target_index_;      // of each target's statistics
   std::vector<std::int64_t> own_target_index_;  // the same of the own targets
   std::shared_ptr<ChannelStatistics> statistics_ = std::make_shared<ChannelStatistics>();
+  StatisticsFile file_;  // of the run folder
 };
 
 }  // namespace

@@ -124,7 +124,7 @@ TEST(ChannelSlicesMpi, RanksMeasureTheirChannelsAndKnowAll) {
   }
   if (mesh().rank() != 0) return;
   const ChannelStatistics written =
-      read_statistics(folder.file("statistics/node.json"), together.channels);
+      statistics_in(folder.file("statistics/node.json"), together.channels);
   EXPECT_EQ(written.mean, together.mean);
   EXPECT_EQ(written.std, together.std);
 }
@@ -168,7 +168,7 @@ void expect_slices_of_one_rank(const std::string& before, const std::string& aft
   const RankView part =
       together.run(mesh().size(MeshAxis::tensor), mesh().rank(MeshAxis::tensor), &mesh(),
                    mesh().size(MeshAxis::data), mesh().rank(MeshAxis::data));
-  if (mesh().rank() == 0) write_statistics(statistics, *part.info.statistics);
+  if (mesh().rank() == 0) write_statistics(statistics, statistics_file(*part.info.statistics));
   mesh().barrier(MeshAxis::world).wait();
 
   SliceRun alone(before +

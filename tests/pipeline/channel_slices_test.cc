@@ -306,7 +306,7 @@ TEST(ChannelSlices, FieldsRegriddedAndScaledByAFile) {
       statistics.std.push_back(level / 3.0);
     }
   }
-  write_statistics(folder.file("statistics.json"), statistics);
+  write_statistics(folder.file("statistics.json"), statistics_file(statistics));
   SliceRun graph(fmt::format(R"(
   fields:  {{type: read.netcdf, files: {}}}
   coarse:  {{type: regrid, from: fields}}

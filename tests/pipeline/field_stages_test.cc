@@ -105,19 +105,6 @@ TEST(Normalize, ChannelWithoutValuesIsAnError) {
   }
 }
 
-TEST(StatisticsFile, ReadsBackInTheOrderAskedFor) {
-  const test::TempDir folder;
-  const std::string path = folder.file("statistics.json");
-  write_statistics(path, {{"t_850", "z_500"}, {281.25, 54321.0}, {15.5, 0.1}});
-  const ChannelStatistics read = read_statistics(path, {"z_500", "t_850"});
-  EXPECT_EQ(read.mean, (std::vector<double>{54321.0, 281.25}));
-  EXPECT_EQ(read.std, (std::vector<double>{0.1, 15.5}));
-  EXPECT_THROW(read_statistics(path, {"u_500"}), ConfigError);
-  EXPECT_THROW(read_statistics(folder.file("none.json"), {}), DataError);
-  std::ofstream(path) << "{\"channels\": {\"t_850\": {\"mean\": 1}}}";
-  EXPECT_THROW(read_statistics(path, {"t_850"}), DataError);
-}
-
 TEST(Regrid, KeepsAFieldThatIsLinearInLatitude) {
   io::LatLonGrid grid;
   for (int i = 0; i <= 72; ++i) grid.latitudes.push_back(90 - 2.5 * i);

@@ -12,6 +12,7 @@
 #include "ops/comm/communicator.h"
 #include "pipeline/stage/registry.h"
 #include "pipeline/stages/builtin.h"
+#include "pipeline/stages/statistics_file.h"
 
 namespace trib::pipeline {
 
@@ -61,6 +62,26 @@ inline StreamInfo stream_of(std::vector<std::string> channels, io::Extent extent
   for (std::string& name : targets) info.targets.push_back({std::move(name), "K"});
   info.extent = extent;
   return info;
+}
+
+/// A statistics file that knows means and standard deviations alone.
+inline StatisticsFile statistics_file(const ChannelStatistics& statistics) {
+  StatisticsFile file;
+  for (std::size_t c = 0; c < statistics.channels.size(); ++c) {
+    ChannelSummary channel;
+    channel.name = statistics.channels[c];
+    channel.mean = statistics.mean[c];
+    channel.std = statistics.std[c];
+    file.channels.push_back(std::move(channel));
+  }
+  return file;
+}
+
+/// What a file says of channels of any unit and grid.
+inline ChannelStatistics statistics_in(const std::string& path, std::vector<std::string> channels) {
+  StreamInfo info = stream_of(std::move(channels), {});
+  for (io::Channel& channel : info.channels) channel.units.clear();
+  return matching_statistics(read_statistics_file(path), path, info.channels, nullptr);
 }
 
 /// Apply a stage to one sample for `count` pieces of an epoch.
