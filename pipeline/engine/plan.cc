@@ -200,19 +200,15 @@ std::string Plan::describe(Split split, const SampleRequest& request) const {
 ReadBytes Plan::read_bytes(const SourcePath& path, std::int64_t item,
                            std::int64_t pieces_of_task) const {
   const PlannedNode& source = nodes_[static_cast<std::size_t>(path.source)];
-  StreamInfo at_edge = source.info;
-  at_edge.extent = source.source->extent(Split::train, item);
-  std::int64_t before = at_edge.sample_bytes();
+  io::Extent extent = source.source->extent(Split::train, item);
+  std::int64_t before = source.info.sample_bytes(extent);
   ReadBytes most{before, before};
-  io::Extent extent = at_edge.extent;
   std::int64_t count = 1;
   for (const int at : path.transforms) {
     const PlannedNode& node = nodes_[static_cast<std::size_t>(at)];
     if (at == path.expanding) count = pieces_of_task;
     extent = node.transform->output_extent(extent);
-    at_edge = node.info;
-    at_edge.extent = extent;
-    const std::int64_t after = count * at_edge.sample_bytes();
+    const std::int64_t after = count * node.info.sample_bytes(extent);
     most.waiting = std::max(most.waiting, after);
     most.working = std::max(most.working, before + after);
     before = after;

@@ -58,9 +58,9 @@ void StreamInfo::own(const ChannelNames& names) {
   own_targets = positions_of(names.targets, targets);
 }
 
-std::int64_t StreamInfo::sample_bytes() const {
+std::int64_t StreamInfo::sample_bytes(const io::Extent& size) const {
   return static_cast<std::int64_t>((own_channels.size() + own_targets.size()) * sizeof(float)) *
-         extent.height * extent.width;
+         size.height * size.width;
 }
 
 std::vector<std::int64_t> positions_of(const std::vector<std::string>& names,

@@ -57,8 +57,9 @@ struct StreamInfo {
   void own_all();
   /// Make those of these names this rank's own.
   void own(const ChannelNames& names);
-  /// Bytes of one sample of `extent` on this rank.
-  std::int64_t sample_bytes() const;
+  /// Bytes of one sample of this size, of `extent` if left out, on this rank.
+  std::int64_t sample_bytes(const io::Extent& size) const;
+  std::int64_t sample_bytes() const { return sample_bytes(extent); }
 };
 
 /// Positions of those of `channels` that are among `names`, ascending.
