@@ -51,6 +51,19 @@ void PendingFile::write(const void* data, std::size_t count) {
   }
 }
 
+void PendingFile::overwrite(std::size_t offset, const void* data, std::size_t count) {
+  const auto* bytes = static_cast<const std::byte*>(data);
+  while (count > 0) {
+    const ssize_t written =
+        ::pwrite(descriptor_, bytes, std::min(count, kMaxTransfer), static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) fail("written");
+    bytes += written;
+    offset += static_cast<std::size_t>(written);
+    count -= static_cast<std::size_t>(written);
+  }
+}
+
 void PendingFile::commit() {
   if (::fsync(descriptor_) != 0) fail("flushed to disk");
   if (::close(std::exchange(descriptor_, -1)) != 0) fail("closed");

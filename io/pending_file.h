@@ -20,6 +20,8 @@ class PendingFile {
   /// from others. File systems that know of no such thing are not asked for more.
   void reserve(std::size_t bytes);
   void write(const void* data, std::size_t count);
+  /// Replace bytes that are written already.
+  void overwrite(std::size_t offset, const void* data, std::size_t count);
   void commit();
 
  private:
