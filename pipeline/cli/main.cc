@@ -13,6 +13,7 @@
 #include "ops/base/error.h"
 #include "pipeline/cli/checkpoint_commands.h"
 #include "pipeline/cli/inspect_text.h"
+#include "pipeline/cli/prepare_commands.h"
 #include "pipeline/cli/stats_commands.h"
 #include "pipeline/graph/graph_definition.h"
 #include "pipeline/graph/schema.h"
@@ -182,6 +183,7 @@ int main_of(int argc, char** argv) {
   inspect_command->callback([&] { fmt::print("{}", inspect_text(io::inspect_file(file))); });
 
   add_stats_command(app, registry, exit_code);
+  add_prepare_command(app, registry, exit_code);
 
   CheckpointArguments checkpoint;
   add_checkpoint_commands(app, checkpoint, exit_code);

@@ -111,7 +111,7 @@ class Stats {
   void measure() {
     Threads threads(1, static_cast<int>(graph_->ingest.integer("threads")));
     Progress progress(ranks_.leads() && !options_.quiet);
-    const Ingest ingest(ingest_graph_->plan(), threads);
+    Ingest ingest(ingest_graph_->plan(), threads);
     {
       const PassingFolder folder;
       ingest.measure(ranks_.communicator(), folder.path());

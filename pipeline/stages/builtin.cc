@@ -6,6 +6,7 @@ void register_builtin_stages(Registry& registry) {
   register_read_raster(registry);
   register_read_netcdf(registry);
   register_read_cube(registry);
+  register_read_prepared(registry);
   register_read_synthetic(registry);
   register_forcings(registry);
   register_regrid(registry);

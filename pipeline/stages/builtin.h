@@ -8,6 +8,7 @@ class Registry;
 void register_read_raster(Registry& registry);
 void register_read_netcdf(Registry& registry);
 void register_read_cube(Registry& registry);
+void register_read_prepared(Registry& registry);
 void register_read_synthetic(Registry& registry);
 void register_forcings(Registry& registry);
 void register_regrid(Registry& registry);

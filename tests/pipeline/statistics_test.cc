@@ -161,7 +161,7 @@ TEST_F(StatisticsPass, IsThatOfAllTrainingSamples) {
   for (std::size_t c = 0; c < 3; ++c) {
     double sum = 0, squares = 0, count = 0;
     for (std::int64_t item = 0; item < source->items(Split::train); ++item) {
-      const Tensor image = source->read(Split::train, {0, 0, 0, item, 0}).x_cyx;
+      const Tensor image = source->read(Split::train, {0, 0, 0, item, 0}, {}).x_cyx;
       for (const float v : values_of(image.select(0, static_cast<std::int64_t>(c)))) {
         sum += v;
         squares += static_cast<double>(v) * v;
