@@ -43,6 +43,11 @@ class ImageSource {
   virtual Extent extent(std::int64_t index) const = 0;
   /// What is known of an image before it is read (file, window, time, label).
   virtual Provenance provenance(std::int64_t index) const = 0;
+  /// Class of an image or of a window of it, found without reading channels: the image's own,
+  /// unless the source has labels pixel by pixel. Throws DataError if those cannot be read.
+  virtual std::int32_t label(std::int64_t index, const std::optional<Window>& /*window*/) const {
+    return provenance(index).label;
+  }
   /// Grid shared by all images, null if they are not on a latitude-longitude grid.
   virtual std::shared_ptr<const LatLonGrid> grid() const { return nullptr; }
 

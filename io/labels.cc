@@ -1,8 +1,6 @@
 #include "io/labels.h"
 
 #include <algorithm>
-#include <charconv>
-#include <fstream>
 #include <optional>
 #include <set>
 #include <string_view>
@@ -10,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "io/csv_table.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -22,65 +21,18 @@ std::string folder_name(std::string_view file) {
   return std::string(folder.substr(folder.rfind('/') + 1));
 }
 
-/// Fields of one line; a field in double quotes may hold commas, and quotes doubled.
-std::vector<std::string> split_line(std::string_view line) {
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  std::vector<std::string> fields(1);
-  bool quoted = false;
-  for (std::size_t i = 0; i < line.size(); ++i) {
-    if (line[i] == '"') {
-      if (quoted && i + 1 < line.size() && line[i + 1] == '"') {
-        fields.back() += line[++i];
-      } else {
-        quoted = !quoted;
-      }
-    } else if (line[i] == ',' && !quoted) {
-      fields.emplace_back();
-    } else {
-      fields.back() += line[i];
-    }
-  }
-  return fields;
-}
-
 using Table = std::unordered_map<std::string, std::int32_t>;
 
 Table read_table(const std::string& path) {
-  std::ifstream stream(path);
-  std::string line;
-  if (!stream || !std::getline(stream, line)) {
-    throw DataError(fmt::format("{}: the table of labels cannot be read", path));
-  }
-  if (line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);  // byte order mark
-  const std::vector<std::string> columns = split_line(line);
-  const auto column = [&](const char* name) {
-    const auto found = std::find(columns.begin(), columns.end(), name);
-    if (found == columns.end()) {
-      throw DataError(fmt::format("{}:1: there is no column '{}' in '{}'", path, name, line));
-    }
-    return static_cast<std::size_t>(found - columns.begin());
-  };
-  const std::size_t path_column = column("path");
-  const std::size_t label_column = column("label");
-
+  const CsvTable rows(path);
+  rows.require("path");
+  rows.require("label");
   Table table;
-  for (int number = 2; std::getline(stream, line); ++number) {
-    if (line.empty() || line == "\r") continue;
-    const std::vector<std::string> fields = split_line(line);
-    if (fields.size() != columns.size()) {
-      throw DataError(fmt::format("{}:{}: expected {} columns, found {}", path, number,
-                                  columns.size(), fields.size()));
-    }
-    const std::string& text = fields[label_column];
-    std::int32_t label = -1;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), label);
-    if (error != std::errc{} || end != text.data() + text.size() || label < 0) {
-      throw DataError(
-          fmt::format("{}:{}: expected a label 0, 1, ..., found '{}'", path, number, text));
-    }
-    const auto [row, added] = table.emplace(fields[path_column], label);
+  for (std::size_t i = 0; i < rows.rows(); ++i) {
+    const std::int32_t label = rows.label(i, "label");
+    const auto [row, added] = table.emplace(rows.text(i, "path"), label);
     if (!added && row->second != label) {
-      throw DataError(fmt::format("{}:{}: '{}' has label {} here and {} above", path, number,
+      throw DataError(fmt::format("{}: '{}' has label {} here and {} above", rows.place(i),
                                   row->first, label, row->second));
     }
   }

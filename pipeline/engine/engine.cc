@@ -176,15 +176,18 @@ class Engine::Impl {
     throw DataError(
         fmt::format("{} samples in a row were skipped: nothing is left; the last error "
                     "was: {}",
-                    skipped_in_a_row_.load(), ingest_.skipped().back().error));
+                    skipped_in_a_row_.load(), ingest_.last_reason()));
   }
 
   void expect_some_samples() const {
     if (samples_ > 0 || stopping_) return;
-    const std::vector<Ingest::Skipped> skipped = ingest_.skipped();
-    if (skipped.empty()) return;
-    throw DataError(fmt::format("all {} images were skipped; the last error was: {}",
-                                skipped.size(), skipped.back().error));
+    const std::string reason = ingest_.last_reason();
+    if (reason.empty()) return;
+    const std::size_t damaged = ingest_.skipped().size();
+    throw DataError(
+        damaged > 0
+            ? fmt::format("all {} images were skipped; the last error was: {}", damaged, reason)
+            : fmt::format("all samples were left out; the last because: {}", reason));
   }
 
   flow::broadcast_node<PacketPtr>& source_out(int node) {

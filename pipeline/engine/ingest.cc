@@ -9,14 +9,26 @@
 #include "ops/base/error.h"
 #include "pipeline/engine/failure.h"
 #include "pipeline/observe/trace.h"
+#include "pipeline/stage/no_sample.h"
 
 namespace trib::pipeline {
 
 Ingest::Ingest(Plan& plan, Threads& threads) : plan_(plan), threads_(threads) {}
 
-void Ingest::note_skip(const PlannedNode& node, Packet& packet, const std::string& error) const {
+void Ingest::leave_out(Packet& packet, const std::string& reason) const {
   packet.samples.clear();
   for (const SampleRequest& request : packet.requests) packet.skipped.push_back(request.position);
+  const std::lock_guard lock(mutex_);
+  last_reason_ = reason;
+}
+
+std::string Ingest::last_reason() const {
+  const std::lock_guard lock(mutex_);
+  return last_reason_;
+}
+
+void Ingest::note_skip(const PlannedNode& node, Packet& packet, const std::string& error) const {
+  leave_out(packet, error);
   const SampleRequest& first = packet.requests.front();
   Skipped skipped{node.name(), plan_.describe(packet.split, first), error, first.source};
   const std::lock_guard lock(mutex_);
@@ -75,6 +87,8 @@ PacketPtr Ingest::read(Split split, ReadTask task, const SampleSlot& slot) const
     Sample sample = node.source->read(split, first, target);
     sample.request = first;
     packet->samples.push_back(std::move(sample));
+  } catch (const NoSample& reason) {
+    leave_out(*packet, reason.what());
   } catch (const DataError& error) {
     if (!node.source->read_errors().skip) throw;
     note_skip(node, *packet, error.what());

@@ -21,7 +21,8 @@ class Ingest {
   Ingest(Plan& plan, Threads& threads);
 
   /// Read the item of a task, into `slot` if it has a place for it. Bad data gives a packet without
-  /// samples if the source skips errors, and is listed in skipped().
+  /// samples if the source skips errors, and is listed in skipped(). So does a sample that the
+  /// source leaves out (see NoSample), which is not listed.
   PacketPtr read(Split split, ReadTask task, const SampleSlot& slot = {}) const;
   /// Apply one stage. With `take` the samples of `input` are used up, else they are shared.
   PacketPtr apply(const PlannedNode& node, const PacketPtr& input, bool take) const;
@@ -41,10 +42,13 @@ class Ingest {
     std::string node, item, error;
     int source = 0;  ///< as in SampleRequest
   };
-  /// What was left out, each item once.
+  /// What was skipped because it is damaged, each item once.
   std::vector<Skipped> skipped() const;
+  /// Why the last sample that did not come was skipped or left out; empty if all came.
+  std::string last_reason() const;
 
  private:
+  void leave_out(Packet& packet, const std::string& reason) const;
   /// List the item of a packet as skipped because of what `node` said. Throws DataError if its
   /// source may skip no more.
   void note_skip(const PlannedNode& node, Packet& packet, const std::string& error) const;
@@ -65,6 +69,7 @@ class Ingest {
   std::vector<Mapped> mapped_;  // [source], once all is measured
   mutable std::mutex mutex_;
   mutable std::vector<Skipped> skipped_;
+  mutable std::string last_reason_;
 };
 
 /// Stack samples of one shape into a batch.

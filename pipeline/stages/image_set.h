@@ -2,10 +2,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "io/image_source.h"
 #include "pipeline/stage/stage.h"
+#include "pipeline/stages/window_sampling.h"
 
 namespace trib::pipeline {
 
@@ -13,28 +16,29 @@ namespace trib::pipeline {
 ParameterSpec item_order_parameter();
 ItemOrder item_order(const ParameterValues& parameters);
 
-/// Declarations of `holdout`, `order` and what to do about damaged images.
+/// Declarations of `sampling` and all that goes with it, `holdout`, `holdout_by`, `order` and what
+/// to do about damaged images.
 std::vector<ParameterSpec> image_set_parameters();
 
-/// A source stage over an io::ImageSource: items are its images. A fraction `holdout` of the
-/// images, drawn by the seed, is kept for evaluation.
+/// A source stage over an io::ImageSource. Items are its images, or windows of them (see
+/// WindowSampling); only the pixels of a window are read.
 class ImageSetStage : public SourceStage {
  public:
   explicit ImageSetStage(const StageContext& context);
 
   StreamInfo prepare() override;
   void keep(const ChannelNames& own) override;
-  std::int64_t items(Split split) const override;
-  io::Extent extent(Split split, std::int64_t item) const override;
-  ItemOrder order() const override { return order_; }
-  std::int64_t group(Split split, std::int64_t item) const override {
-    return source_->group(image_of(split, item));
+  std::int64_t items(Split split) const override { return sampling_->items(split); }
+  io::Extent extent(Split split, std::int64_t item) const override {
+    return sampling_->extent(split, item);
   }
-  bool holds_out() const override { return holdout_ > 0; }
+  ItemOrder order() const override { return order_; }
+  std::int64_t group(Split split, std::int64_t item) const override;
+  bool holds_out() const override { return options_.holdout > 0; }
   ReadErrors read_errors() const override { return read_errors_; }
-  std::int64_t bytes_decoded() const override { return source_->bytes_decoded(); }
-  std::int64_t cache_bytes() const override { return source_->cache_bytes(); }
-  void limit_cache(std::int64_t bytes) override { source_->limit_cache(bytes); }
+  std::int64_t bytes_decoded() const override;
+  std::int64_t cache_bytes() const override;
+  void limit_cache(std::int64_t bytes) override;
   Sample read(Split split, const SampleRequest& request, const ReadTarget& target) const override;
   std::string describe(Split split, std::int64_t item) const override;
 
@@ -42,14 +46,24 @@ class ImageSetStage : public SourceStage {
   virtual std::unique_ptr<io::ImageSource> open() const = 0;
 
  private:
-  std::int64_t image_of(Split split, std::int64_t item) const;
+  void read_sampling(const ParameterValues& parameters);
+  std::vector<ListedWindow> listed_windows() const;
+
+  Sample read_place(const WindowSampling::Place& place, const ReadTarget& target) const;
+  /// The sample at the first place that pleases, none if none does.
+  std::optional<Sample> first_pleasing(Split split, const SampleRequest& request,
+                                       const ReadTarget& target, bool by_class) const;
+  double valid_fraction(const WindowSampling::Place& place, const Sample& sample) const;
 
   std::uint64_t seed_;
-  double holdout_;
+  WindowSamplingOptions options_;
+  std::vector<std::string> windows_, points_;
+  double min_valid_;
   ItemOrder order_;
   ReadErrors read_errors_;
   std::unique_ptr<io::ImageSource> source_;
-  std::vector<std::int64_t> train_, eval_;
+  std::unique_ptr<io::ImageSource> judge_;  // of the first channel, where this rank has another
+  std::optional<WindowSampling> sampling_;
 };
 
 }  // namespace trib::pipeline
