@@ -56,6 +56,7 @@ class Selector {
 
   std::vector<std::int64_t> positions(const std::string& item) const {
     if (const auto position = find(item)) return {*position};
+    if (const auto wavelength = parse_wavelength(item)) return {nearest(*wavelength, item)};
     const std::size_t dots = item.find("..");
     if (dots == std::string::npos) unknown(item);
     const std::string first = item.substr(0, dots);
@@ -110,6 +111,36 @@ class Selector {
                             low, high));
     }
     return inside;
+  }
+
+  /// The channel nearest to a wavelength, which must not lie further than its neighbours do.
+  std::int64_t nearest(double wavelength, const std::string& item) const {
+    const auto distance = [&](const Channel& channel, double from) {
+      const double apart = std::abs(channel.wavelength_nm - from);
+      return std::isnan(apart) ? std::numeric_limits<double>::infinity() : apart;
+    };
+    const auto found = std::min_element(available_.begin(), available_.end(),
+                                        [&](const Channel& a, const Channel& b) {
+                                          return distance(a, wavelength) < distance(b, wavelength);
+                                        });
+    if (found == available_.end() || std::isnan(found->wavelength_nm)) {
+      throw ConfigError(fmt::format(
+          "{}: channel '{}' is selected by wavelength, but the file gives none", file_, item));
+    }
+    double gap = std::numeric_limits<double>::infinity();
+    double low = found->wavelength_nm, high = low;
+    for (const Channel& channel : available_) {
+      if (&channel != &*found) gap = std::min(gap, distance(channel, found->wavelength_nm));
+      low = std::fmin(low, channel.wavelength_nm);
+      high = std::fmax(high, channel.wavelength_nm);
+    }
+    if (distance(*found, wavelength) > gap) {
+      throw ConfigError(
+          fmt::format("{}: no channel lies near '{}'; the nearest is '{}', wavelengths are "
+                      "{}nm..{}nm",
+                      file_, item, found->name, low, high));
+    }
+    return found - available_.begin();
   }
 
   [[noreturn]] void unknown(const std::string& item) const {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 
 #include <cpl_conv.h>
 #include <cpl_error.h>
@@ -62,10 +63,13 @@ class SideFiles {
   SideFiles& operator=(const SideFiles&) = delete;
 };
 
-GDALDataset* open(const std::string& path, const char* const* drivers, bool side_files) {
+GDALDataset* open(const std::string& path, const char* const* drivers, bool side_files,
+                  std::optional<int> overview) {
   const SideFiles scope(side_files);
+  const std::string level = fmt::format("OVERVIEW_LEVEL={}", overview.value_or(0));
+  const std::array<const char*, 2> options = {overview ? level.c_str() : nullptr, nullptr};
   return GDALDataset::Open(path.c_str(), GDAL_OF_RASTER | GDAL_OF_READONLY | GDAL_OF_VERBOSE_ERROR,
-                           drivers);
+                           drivers, options.data());
 }
 
 void CPL_STDCALL collect_error(CPLErr severity, CPLErrorNum, const char* message) {
@@ -108,26 +112,46 @@ std::string GdalErrors::text() const {
   return messages_.empty() ? "GDAL gives no reason" : fmt::format("{}", fmt::join(messages_, "; "));
 }
 
-GdalDataset::GdalDataset(const std::string& path, const std::string& driver) : path_(path) {
+GdalDataset::GdalDataset(const std::string& path, const std::string& driver,
+                         std::optional<int> overview)
+    : path_(path) {
   prepare_gdal();
+  const auto name_driver = [&] {
+    // Of an overview GDAL may not say it.
+    GDALDriver* const used = dataset_->GetDriver();
+    driver_ = used != nullptr ? used->GetDescription() : driver;
+  };
   if (!is_locked(driver)) {
     const GdalErrors quiet;
     const bool side_files = !path.starts_with("/vsi");
     if (!driver.empty()) {
       const std::array<const char*, 2> only = {driver.c_str(), nullptr};
-      dataset_ = open(path, only.data(), side_files);
+      dataset_ = open(path, only.data(), side_files, overview);
     }
-    if (dataset_ == nullptr) dataset_ = open(path, lock_free_drivers().data(), side_files);
-    if (dataset_ != nullptr) return;
+    if (dataset_ == nullptr) {
+      dataset_ = open(path, lock_free_drivers().data(), side_files, overview);
+    }
+    if (dataset_ != nullptr) {
+      name_driver();
+      return;
+    }
   }
   const std::lock_guard guard(hdf5_family_lock());
   const GdalErrors errors;
-  dataset_ = open(path, nullptr, true);
+  dataset_ = open(path, nullptr, true, overview);
   if (dataset_ == nullptr) {
     throw DataError(fmt::format("{}: cannot be opened: {}", path, errors.text()));
   }
-  needs_lock_ = is_locked(this->driver());
+  name_driver();
+  needs_lock_ = is_locked(driver_);
 }
+
+GdalDataset::GdalDataset(std::unique_ptr<GdalDataset> source, GDALDataset* made)
+    : source_(std::move(source)),
+      path_(source_->path_),
+      driver_(source_->driver_),
+      dataset_(made),
+      needs_lock_(source_->needs_lock_) {}
 
 GdalDataset::~GdalDataset() {
   const auto guard = lock();
@@ -135,35 +159,31 @@ GdalDataset::~GdalDataset() {
   GDALClose(dataset_);
 }
 
-std::string GdalDataset::driver() const {
-  return dataset_->GetDriver()->GetDescription();
-}
-
 std::unique_lock<std::recursive_mutex> GdalDataset::lock() const {
   if (!needs_lock_) return {};
   return std::unique_lock(hdf5_family_lock());
 }
 
-std::unique_ptr<GdalDataset> GdalPool::take(const std::string& path, const std::string& driver) {
+std::unique_ptr<GdalDataset> GdalPool::take(const std::string& key, const Open& open) {
   {
     const std::lock_guard guard(mutex_);
     const auto found = std::find_if(idle_.begin(), idle_.end(),
-                                    [&](const auto& dataset) { return dataset->path() == path; });
+                                    [&](const Entry& entry) { return entry.first == key; });
     if (found != idle_.end()) {
-      std::unique_ptr<GdalDataset> dataset = std::move(*found);
+      std::unique_ptr<GdalDataset> dataset = std::move(found->second);
       idle_.erase(found);
       return dataset;
     }
   }
-  return std::make_unique<GdalDataset>(path, driver);
+  return open();
 }
 
-void GdalPool::give_back(std::unique_ptr<GdalDataset> dataset) {
+void GdalPool::give_back(const std::string& key, std::unique_ptr<GdalDataset> dataset) {
   std::unique_ptr<GdalDataset> oldest;  // closed after the mutex is free again
   const std::lock_guard guard(mutex_);
-  idle_.push_front(std::move(dataset));
+  idle_.emplace_front(key, std::move(dataset));
   if (idle_.size() > capacity_) {
-    oldest = std::move(idle_.back());
+    oldest = std::move(idle_.back().second);
     idle_.pop_back();
   }
 }

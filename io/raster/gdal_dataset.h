@@ -1,10 +1,13 @@
 // GDAL with its edges taken off: errors are exceptions, handles are owned, locks are held.
 #pragma once
 
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 class GDALDataset;
@@ -33,38 +36,47 @@ class GdalErrors {
 /// band-interleaved TIFF crashes.
 class GdalDataset {
  public:
-  /// Open a raster of any format. `driver` names the driver to try first, may be empty.
-  /// Throws DataError with the file and GDAL's message.
-  explicit GdalDataset(const std::string& path, const std::string& driver = "");
+  /// Open a raster of any format, or one of its overviews in its place, counted from 0. `driver`
+  /// names the driver to try first, may be empty. Throws DataError with the file and GDAL's
+  /// message.
+  explicit GdalDataset(const std::string& path, const std::string& driver = "",
+                       std::optional<int> overview = {});
+  /// A dataset made out of another one, such as a warped one; owns both.
+  GdalDataset(std::unique_ptr<GdalDataset> source, GDALDataset* made);
   ~GdalDataset();
   GdalDataset(const GdalDataset&) = delete;
   GdalDataset& operator=(const GdalDataset&) = delete;
 
   GDALDataset& gdal() const { return *dataset_; }
   const std::string& path() const { return path_; }
-  std::string driver() const;
+  const std::string& driver() const { return driver_; }
   /// Hold this around every use of gdal(): the HDF5 family's lock if the driver needs it.
   std::unique_lock<std::recursive_mutex> lock() const;
 
  private:
-  std::string path_;
+  std::unique_ptr<GdalDataset> source_;  // outlives the dataset made out of it
+  std::string path_, driver_;
   GDALDataset* dataset_ = nullptr;
   bool needs_lock_ = false;
 };
 
-/// Idle datasets, kept for the next reader of the same file; the least recently used are closed.
+/// Idle datasets, kept for the next reader of the same; the least recently used are closed.
 class GdalPool {
  public:
+  using Open = std::function<std::unique_ptr<GdalDataset>()>;
+
   explicit GdalPool(std::size_t capacity) : capacity_(capacity) {}
 
-  /// Take an idle dataset of `path` or open one. A dataset that failed is not given back.
-  std::unique_ptr<GdalDataset> take(const std::string& path, const std::string& driver);
-  void give_back(std::unique_ptr<GdalDataset> dataset);
+  /// Take an idle dataset that was given back under `key`, or open one. A dataset that failed is
+  /// not given back.
+  std::unique_ptr<GdalDataset> take(const std::string& key, const Open& open);
+  void give_back(const std::string& key, std::unique_ptr<GdalDataset> dataset);
 
  private:
+  using Entry = std::pair<std::string, std::unique_ptr<GdalDataset>>;
   std::size_t capacity_;
   std::mutex mutex_;
-  std::list<std::unique_ptr<GdalDataset>> idle_;  // most recently used first
+  std::list<Entry> idle_;  // most recently used first
 };
 
 /// Register the drivers and set GDAL's process-wide options, once.

@@ -1,5 +1,6 @@
 #include "io/raster/raster_bands.h"
 
+#include <algorithm>
 #include <cmath>
 #include <unordered_map>
 
@@ -53,11 +54,18 @@ std::optional<float> find_nodata(GDALRasterBand& band) {
   return nodata;
 }
 
+bool is_alpha(GDALRasterBand& band) {
+  const char* const description = band.GetDescription();
+  return band.GetColorInterpretation() == GCI_AlphaBand &&
+         (*description == '\0' || EQUAL(description, "alpha"));
+}
+
 RasterBand describe_band(GDALDataset& dataset, int number, const std::string& path) {
   GDALRasterBand& band = *dataset.GetRasterBand(number);
   const GDALDataType type = band.GetRasterDataType();
   RasterBand described;
   described.dtype = GDALGetDataTypeName(type);
+  described.is_alpha = is_alpha(band);
   if (GDALDataTypeIsComplex(type) != 0) {
     throw DataError(
         fmt::format("{}: band {} holds complex samples ({})", path, number, described.dtype));
@@ -66,6 +74,7 @@ RasterBand describe_band(GDALDataset& dataset, int number, const std::string& pa
   channel.units = band.GetUnitType();
   channel.wavelength_nm = find_wavelength(band);
   channel.name = band.GetDescription();
+  if (channel.name.empty() && described.is_alpha) channel.name = "alpha";
   if (channel.name.empty()) {
     channel.name = std::isnan(channel.wavelength_nm) ? fmt::format("B{:02}", number)
                                                      : fmt::format("{}nm", channel.wavelength_nm);
@@ -76,7 +85,9 @@ RasterBand describe_band(GDALDataset& dataset, int number, const std::string& pa
   coding.nodata = find_nodata(band);
   coding.scale = band.GetScale();
   coding.offset = band.GetOffset();
-  coding.masked = band.GetMaskFlags() == GMF_PER_DATASET;
+  const int mask = band.GetMaskFlags();
+  coding.own_mask = mask == 0;
+  coding.masked = coding.own_mask || ((mask & GMF_PER_DATASET) != 0 && (mask & GMF_ALPHA) == 0);
   return described;
 }
 
@@ -100,7 +111,13 @@ std::vector<RasterBand> describe_bands(const GdalDataset& dataset) {
     bands.push_back(describe_band(dataset.gdal(), number, dataset.path()));
     ++occurrences[bands.back().channel.name];
   }
+  const auto alpha = std::find_if(bands.begin(), bands.end(),
+                                  [](const RasterBand& band) { return band.is_alpha; });
   for (RasterBand& band : bands) {
+    if (alpha != bands.end() && !band.is_alpha) {
+      band.coding.alpha = alpha->coding.number;
+      band.coding.masked = true;
+    }
     std::string& name = band.channel.name;
     if (occurrences.at(name) > 1) name += fmt::format("#{}", band.coding.number);
   }

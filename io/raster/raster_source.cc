@@ -6,39 +6,23 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
-#include <gdal_priv.h>
 
-#include "io/channel_selection.h"
 #include "io/kept_channels.h"
 #include "io/labels.h"
 #include "io/raster/gdal_dataset.h"
-#include "io/raster/raster_bands.h"
+#include "io/raster/raster_image.h"
 #include "ops/base/error.h"
-#include "ops/base/parallel.h"
 
 namespace trib::io {
 namespace {
 
 constexpr std::size_t kIdleDatasets = 64;
-constexpr std::int64_t kHeadersPerTask = 16;
-
-using Codings = std::vector<BandCoding>;
-
-/// What is known of a file from its header.
-struct RasterFile {
-  std::string path;
-  std::string driver;
-  Window area;                             // the part to read
-  std::shared_ptr<const Codings> codings;  // of the selected channels; shared by files that agree
-  std::int32_t label = -1;
-};
-
-std::string to_string(const Window& w) {
-  return fmt::format("[y {}..{}, x {}..{})", w.y, w.y + w.height, w.x, w.x + w.width);
-}
+constexpr std::int64_t kMostImages = std::int64_t{1} << 28;  // more are of a damaged header
+constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
 
 bool contains(const Extent& extent, const Window& w) {
   return w.y >= 0 && w.x >= 0 && w.height > 0 && w.width > 0 && w.height <= extent.height &&
@@ -46,168 +30,115 @@ bool contains(const Extent& extent, const Window& w) {
          w.x <= extent.width - w.width;
 }
 
-/// Codings of the channels called `names`, looked for first where `hint` has them.
-Codings find_codings(const std::vector<RasterBand>& bands, const std::vector<Channel>& channels,
-                     const Codings& hint, const RasterFile& file, const std::string& first_file) {
-  Codings codings;
-  codings.reserve(channels.size());
-  for (std::size_t c = 0; c < channels.size(); ++c) {
-    const auto named = [&](const RasterBand& band) {
-      return band.channel.name == channels[c].name;
-    };
-    const auto expected = static_cast<std::size_t>(hint[c].number - 1);
-    auto found = bands.begin() + static_cast<std::ptrdiff_t>(std::min(expected, bands.size()));
-    if (found == bands.end() || !named(*found)) {
-      found = std::find_if(bands.begin(), bands.end(), named);
-    }
-    if (found == bands.end()) {
-      throw DataError(fmt::format("{}: has no channel '{}' among its {}, but {} has", file.path,
-                                  channels[c].name, bands.size(), first_file));
-    }
-    codings.push_back(found->coding);
-  }
-  return codings;
+Window intersect(const Window& a, const Window& b) {
+  const std::int64_t y = std::max(a.y, b.y), x = std::max(a.x, b.x);
+  return {y, x, std::min(a.y + a.height, b.y + b.height) - y,
+          std::min(a.x + a.width, b.x + b.width) - x};
 }
 
-/// Turn stored samples into values, in place.
-void decode(const BandCoding& coding, const Affine& affine, std::int64_t count, float* values) {
-  constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
-  const double scale = coding.scale * affine.scale;
-  const double offset = coding.offset * affine.scale + affine.offset;
-  const bool scaled = scale != 1 || offset != 0;
-  if (!scaled && !coding.nodata) return;
-  // NaN compares unequal to everything, itself included: without nodata nothing is replaced.
-  const float nodata = coding.nodata.value_or(kMissing);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float stored = values[i];
-    const float value = scaled ? static_cast<float>(stored * scale + offset) : stored;
-    values[i] = stored == nodata ? kMissing : value;
-  }
-}
-
-CPLErr raster_io(GDALDataset& dataset, const Window& w, std::vector<int> numbers, float* values) {
-  const auto width = static_cast<int>(w.width);
-  const auto height = static_cast<int>(w.height);
-  const GSpacing pixel = sizeof(float);
-  return dataset.RasterIO(GF_Read, static_cast<int>(w.x), static_cast<int>(w.y), width, height,
-                          values, width, height, GDT_Float32, static_cast<int>(numbers.size()),
-                          numbers.data(), pixel, pixel * width, pixel * width * height, nullptr);
-}
-
-/// Read the mask of a band, which is not 0 where its pixels are valid.
-CPLErr read_mask(GDALDataset& dataset, const Window& w, int number, std::uint8_t* mask) {
-  const auto width = static_cast<int>(w.width);
-  const auto height = static_cast<int>(w.height);
-  return dataset.GetRasterBand(number)->GetMaskBand()->RasterIO(
-      GF_Read, static_cast<int>(w.x), static_cast<int>(w.y), width, height, mask, width, height,
-      GDT_Byte, 0, 0, nullptr);
+bool is_table_or_folder(const std::string& label_from) {
+  return label_from == "folder" || label_from.ends_with(".csv");
 }
 
 class RasterSource final : public ImageSource {
  public:
   explicit RasterSource(const RasterOptions& options) : options_(options) {
-    open_files();
+    RasterImages assembled = assemble_images(options_);
+    channels_ = std::move(assembled.channels);
+    images_ = std::move(assembled.images);
+    name_channels();
+    check_window();
     cut_tiles();
     read_labels();
   }
 
   const std::vector<Channel>& channels() const override { return channels_; }
+
   void keep_channels(std::span<const std::int64_t> channels) override {
     check_kept_channels(channels, channels_.size());
+    // Where each of the channels is afterwards, if it is kept.
+    std::vector<std::optional<std::size_t>> place(channels_.size());
+    for (std::size_t i = 0; i < channels.size(); ++i) {
+      place[static_cast<std::size_t>(channels[i])] = i;
+    }
     channels_ = elements_at(channels, channels_);
-    std::map<std::shared_ptr<const Codings>, std::shared_ptr<const Codings>> kept;
-    for (RasterFile& file : files_) {
-      auto& codings = kept[file.codings];
-      if (!codings) codings = std::make_shared<const Codings>(elements_at(channels, *file.codings));
-      file.codings = codings;
+    name_channels();
+    using Shared = std::pair<std::shared_ptr<const Codings>, std::shared_ptr<const Positions>>;
+    std::map<Shared, Shared> known;
+    for (RasterImage& image : images_) {
+      for (RasterPart& part : image.parts) {
+        Shared& kept = known[{part.codings, part.channels}];
+        if (kept.first == nullptr) {
+          Codings codings;
+          Positions positions;
+          for (std::size_t i = 0; i < part.channels->size(); ++i) {
+            const auto now = place[(*part.channels)[i]];
+            if (!now) continue;
+            positions.push_back(*now);
+            codings.push_back((*part.codings)[i]);
+          }
+          kept = {std::make_shared<const Codings>(std::move(codings)),
+                  std::make_shared<const Positions>(std::move(positions))};
+        }
+        std::tie(part.codings, part.channels) = kept;
+      }
     }
   }
+
   std::int64_t size() const override { return first_image_.back(); }
+
   Extent extent(std::int64_t index) const override {
     const Window area = locate(index).second;
     return {area.height, area.width};
   }
+
   Provenance provenance(std::int64_t index) const override {
-    const auto [file, area] = locate(index);
-    return {file->path, area, nullptr, kUnknown, file->label};
+    const auto [image, area] = locate(index);
+    return {image->path(), area, image->geo, kUnknown, image->label};
   }
+
+  std::int32_t label(std::int64_t index, const std::optional<Window>& window) const override {
+    const auto [image, area] = locate(index);
+    if (image->classes == nullptr) return image->label;
+    const Window part = checked_window(index, window);
+    return most_frequent_class(*image, {area.y + part.y, area.x + part.x, part.height, part.width});
+  }
+
   std::int64_t bytes_decoded() const override { return bytes_decoded_; }
 
   Provenance read_into(std::int64_t index, const std::optional<Window>& window,
                        const PixelTarget& target) const override {
-    const auto [file, area] = locate(index);
+    const auto [image, area] = locate(index);
     const Window part = checked_window(index, window);
     const Window w{area.y + part.y, area.x + part.x, part.height, part.width};
-    Provenance from{file->path, w, nullptr, kUnknown, file->label};
-    if (channels_.empty()) return from;
-
-    std::unique_ptr<GdalDataset> dataset = pool_.take(file->path, file->driver);
-    read_pixels(*dataset, *file, w, target);
-    from.geo = describe_georeference(*dataset);
-    pool_.give_back(std::move(dataset));
-    return from;
+    if (!channels_.empty()) read_image(*image, w, target);
+    return {image->path(), w, image->geo, kUnknown,
+            image->classes != nullptr ? most_frequent_class(*image, w) : image->label};
   }
 
  private:
-  void open_files() {
-    std::vector<std::string> paths = expand_files(options_.files);
-    if (paths.empty()) throw ConfigError("no files are given to read rasters from");
-    files_.resize(paths.size());
-    for (std::size_t i = 0; i < paths.size(); ++i) files_[i].path = std::move(paths[i]);
-
-    RasterFile& first = files_.front();
-    const std::vector<RasterBand> bands = open_header(first, "");
-    std::vector<Channel> available;
-    for (const RasterBand& band : bands) available.push_back(band.channel);
-    Codings codings;
-    for (const std::int64_t i : select_channels(available, options_.channels, first.path)) {
-      channels_.push_back(bands[static_cast<std::size_t>(i)].channel);
-      codings.push_back(bands[static_cast<std::size_t>(i)].coding);
-    }
-    first.codings = std::make_shared<const Codings>(adjust(std::move(codings)));
-
-    parallel_for(std::ssize(files_), kHeadersPerTask, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = std::max<std::int64_t>(begin, 1); i < end; ++i) {
-        open_like(first, files_[static_cast<std::size_t>(i)]);
-      }
-    });
+  void name_channels() {
+    names_.clear();
+    for (const Channel& channel : channels_) names_.push_back(channel.name);
   }
 
-  /// Open a file that must offer the channels selected in the first.
-  void open_like(const RasterFile& first, RasterFile& file) const {
-    const std::vector<RasterBand> bands = open_header(file, first.driver);
-    Codings codings = adjust(find_codings(bands, channels_, *first.codings, file, first.path));
-    file.codings = codings == *first.codings ? first.codings
-                                             : std::make_shared<const Codings>(std::move(codings));
-  }
+  // Images -----------------------------------------------------------------------------------
 
-  std::vector<RasterBand> open_header(RasterFile& file, const std::string& driver) const {
-    const GdalDataset dataset(file.path, driver);
-    std::vector<RasterBand> bands = describe_bands(dataset);
-    const auto guard = dataset.lock();
-    const Extent extent{dataset.gdal().GetRasterYSize(), dataset.gdal().GetRasterXSize()};
-    file.driver = dataset.driver();
-    file.area = options_.window.value_or(Window{0, 0, extent.height, extent.width});
-    if (!contains(extent, file.area)) {
+  void check_window() const {
+    if (!options_.window) return;
+    for (const RasterImage& image : images_) {
+      if (contains(image.extent, *options_.window)) continue;
       throw DataError(fmt::format("{}: the window {} does not lie in the file of {} x {} pixels",
-                                  file.path, to_string(file.area), extent.height, extent.width));
+                                  image.path(), to_string(*options_.window), image.extent.height,
+                                  image.extent.width));
     }
-    return bands;
   }
 
-  /// Codings as the options want them.
-  Codings adjust(Codings codings) const {
-    for (BandCoding& coding : codings) {
-      if (options_.nodata) coding.nodata = static_cast<float>(*options_.nodata);
-      if (!options_.apply_scale) {
-        coding.scale = 1;
-        coding.offset = 0;
-      }
-    }
-    return codings;
+  Window area_of(const RasterImage& image) const {
+    return options_.window.value_or(Window{0, 0, image.extent.height, image.extent.width});
   }
 
-  /// Tiles of one file along y and x.
+  /// Tiles of one image along y and x.
   Extent tiles(const Window& area) const {
     if (!options_.tile) return {1, 1};
     const auto count = [&](std::int64_t length, std::int64_t tile) {
@@ -222,111 +153,143 @@ class RasterSource final : public ImageSource {
                                     options_.tile->height, options_.tile->width));
     }
     first_image_.assign(1, 0);
-    for (const RasterFile& file : files_) {
-      const Extent count = tiles(file.area);
+    for (const RasterImage& image : images_) {
+      const Extent count = tiles(area_of(image));
       first_image_.push_back(first_image_.back() + count.height * count.width);
+      if (first_image_.back() > kMostImages) {
+        throw DataError(fmt::format("{}: of {} x {} pixels would make more than {} tiles",
+                                    image.path(), image.extent.height, image.extent.width,
+                                    kMostImages));
+      }
     }
     if (size() == 0) {
+      const Window first = area_of(images_.front());
       throw ConfigError(fmt::format(
           "{}: tiles of {} x {} pixels do not fit into {} x {}, nor into any other of {} files",
-          files_.front().path, options_.tile->height, options_.tile->width,
-          files_.front().area.height, files_.front().area.width, files_.size()));
+          images_.front().path(), options_.tile->height, options_.tile->width, first.height,
+          first.width, images_.size()));
     }
   }
 
   void read_labels() {
-    if (options_.label_from.empty()) return;
+    if (!is_table_or_folder(options_.label_from)) return;
     std::vector<std::string> paths;
-    paths.reserve(files_.size());
-    for (const RasterFile& file : files_) paths.push_back(file.path);
+    paths.reserve(images_.size());
+    for (const RasterImage& image : images_) paths.push_back(image.path());
     const std::vector<std::int32_t> labels = options_.label_from == "folder"
                                                  ? labels_from_folders(paths)
                                                  : labels_from_table(options_.label_from, paths);
-    for (std::size_t i = 0; i < labels.size(); ++i) files_[i].label = labels[i];
+    for (std::size_t i = 0; i < labels.size(); ++i) images_[i].label = labels[i];
   }
 
-  /// The file of an image and the part of the file it is.
-  std::pair<const RasterFile*, Window> locate(std::int64_t index) const {
+  /// The image of a tile, and where the tile lies in it.
+  std::pair<const RasterImage*, Window> locate(std::int64_t index) const {
     if (index < 0 || index >= size()) {
       throw RuntimeError(fmt::format("image {} was asked for, but there are {}", index, size()));
     }
     const auto after = std::upper_bound(first_image_.begin(), first_image_.end(), index);
-    const RasterFile& file = files_[static_cast<std::size_t>(after - first_image_.begin() - 1)];
-    if (!options_.tile) return {&file, file.area};
+    const RasterImage& image = images_[static_cast<std::size_t>(after - first_image_.begin() - 1)];
+    const Window area = area_of(image);
+    if (!options_.tile) return {&image, area};
     const std::int64_t tile = index - *(after - 1);
-    const std::int64_t columns = tiles(file.area).width;
+    const std::int64_t columns = tiles(area).width;
     const std::int64_t y = tile / columns * options_.tile->height;
     const std::int64_t x = tile % columns * options_.tile->width;
-    return {
-        &file,
-        {file.area.y + y, file.area.x + x, std::min(options_.tile->height, file.area.height - y),
-         std::min(options_.tile->width, file.area.width - x)}};
+    return {&image,
+            {area.y + y, area.x + x, std::min(options_.tile->height, area.height - y),
+             std::min(options_.tile->width, area.width - x)}};
   }
 
-  void read_pixels(const GdalDataset& dataset, const RasterFile& file, const Window& window,
-                   const PixelTarget& target) const {
-    const Codings& codings = *file.codings;
-    const std::int64_t pixels = window.height * window.width;
-    float* values_cyx = target.data_cyx;
-    std::vector<int> numbers;
-    std::int64_t sample_bytes = 0;
-    for (const BandCoding& coding : codings) {
-      numbers.push_back(coding.number);
-      sample_bytes += coding.sample_bytes;
+  // Pixels -----------------------------------------------------------------------------------
+
+  void read_image(const RasterImage& image, const Window& w, const PixelTarget& target) const {
+    const std::int64_t pixels = w.height * w.width;
+    if (image.overlaps) {
+      std::fill_n(target.data_cyx, pixels * std::ssize(channels_), kMissing);
     }
-    {
-      const auto guard = dataset.lock();
-      const GdalErrors errors;
-      // Some drivers report a failure and return success.
-      if (raster_io(dataset.gdal(), window, numbers, values_cyx) != CE_None || errors.any()) {
-        fail(dataset, file, window, values_cyx, errors.text());
+    for (const RasterPart& part : image.parts) {
+      const Window shared = intersect(w, part.area);
+      if (shared.height <= 0 || shared.width <= 0 || part.channels->empty()) continue;
+      if (image.overlaps) {
+        lay_on_top(part, shared, w, target);
+        continue;
+      }
+      // Nobody else gives these channels, which follow each other: they go where they belong.
+      const std::size_t first = part.channels->front();
+      read_from(part, w,
+                {target.data_cyx + static_cast<std::int64_t>(first) * pixels,
+                 target.affine.empty() ? target.affine
+                                       : target.affine.subspan(first, part.channels->size())});
+    }
+  }
+
+  /// Put a part's valid pixels over what is there already. `shared` and `w` in pixels of the image.
+  void lay_on_top(const RasterPart& part, const Window& shared, const Window& w,
+                  const PixelTarget& target) const {
+    const Positions& channels = *part.channels;
+    const std::int64_t pixels = shared.height * shared.width;
+    std::vector<float> values(static_cast<std::size_t>(pixels) * channels.size());
+    std::vector<Affine> affine;
+    if (!target.affine.empty()) {
+      for (const std::size_t c : channels) affine.push_back(target.affine[c]);
+    }
+    read_from(part, {shared.y - part.area.y, shared.x - part.area.x, shared.height, shared.width},
+              {values.data(), affine});
+    const float* from = values.data();
+    for (const std::size_t c : channels) {
+      for (std::int64_t y = shared.y - w.y; y < shared.y - w.y + shared.height; ++y) {
+        float* const to = target.data_cyx +
+                          (static_cast<std::int64_t>(c) * w.height + y) * w.width + shared.x - w.x;
+        for (std::int64_t x = 0; x < shared.width; ++x, ++from) {
+          if (!std::isnan(*from)) to[x] = *from;
+        }
       }
     }
-    bytes_decoded_ += pixels * sample_bytes;
-    for (std::size_t c = 0; c < codings.size(); ++c) {
-      decode(codings[c], target.affine.empty() ? Affine{} : target.affine[c], pixels,
-             values_cyx + static_cast<std::int64_t>(c) * pixels);
-    }
-    // The mask belongs to the file: all bands have the same.
-    if (codings.front().masked) hide_masked(dataset, file, window, values_cyx);
   }
 
-  void hide_masked(const GdalDataset& dataset, const RasterFile& file, const Window& target,
-                   float* values_cyx) const {
-    const auto guard = dataset.lock();
-    const GdalErrors errors;
-    std::vector<std::uint8_t> mask(static_cast<std::size_t>(target.height * target.width));
-    const int number = file.codings->front().number;
-    if (read_mask(dataset.gdal(), target, number, mask.data()) != CE_None || errors.any()) {
-      throw DataError(
-          fmt::format("{}: the mask of valid pixels cannot be read: {}", file.path, errors.text()));
-    }
-    const std::size_t pixels = mask.size();
-    for (std::size_t i = 0; i < pixels * channels_.size(); ++i) {
-      if (mask[i % pixels] == 0) values_cyx[i] = std::numeric_limits<float>::quiet_NaN();
-    }
+  /// Read all channels of a part, in pixels of the part.
+  void read_from(const RasterPart& part, const Window& window, const PixelTarget& target) const {
+    std::vector<std::string> names;
+    names.reserve(part.channels->size());
+    for (const std::size_t c : *part.channels) names.push_back(names_[c]);
+    read_from(part, names, window, target);
   }
 
-  /// Name the first channel that cannot be read alone.
-  [[noreturn]] void fail(const GdalDataset& dataset, const RasterFile& file, const Window& target,
-                         float* scratch, const std::string& reason) const {
-    std::string channel = channels_.front().name;
-    for (std::size_t c = 0; c < channels_.size(); ++c) {
-      const GdalErrors errors;
-      const int number = (*file.codings)[c].number;
-      if (raster_io(dataset.gdal(), target, {number}, scratch) != CE_None || errors.any()) {
-        channel = channels_[c].name;
-        break;
+  void read_from(const RasterPart& part, std::span<const std::string> names, const Window& window,
+                 const PixelTarget& target) const {
+    const std::string key =
+        part.warp == nullptr
+            ? part.path
+            : fmt::format("{}#{}", part.path, static_cast<const void*>(part.warp.get()));
+    std::unique_ptr<GdalDataset> dataset = pool_.take(key, [&] { return open_part(part); });
+    bytes_decoded_ += read_part(*dataset, part, names, window, target);
+    pool_.give_back(key, std::move(dataset));
+  }
+
+  std::int32_t most_frequent_class(const RasterImage& image, const Window& w) const {
+    std::vector<float> classes(static_cast<std::size_t>(w.height * w.width));
+    const std::vector<std::string> names{"classes"};
+    read_from(*image.classes, names, w, {classes.data()});
+    std::map<std::int32_t, std::int64_t> counts;
+    for (const float value : classes) {
+      if (value >= 0 && value <= 1e9F) ++counts[static_cast<std::int32_t>(value)];
+    }
+    std::int32_t best = -1;
+    std::int64_t most = 0;
+    for (const auto& [label, count] : counts) {
+      if (count > most) {
+        most = count;
+        best = label;
       }
     }
-    throw DataError(fmt::format("{}: channel '{}' cannot be read in {}: {}", file.path, channel,
-                                to_string(target), reason));
+    return best;
   }
 
   RasterOptions options_;
   std::vector<Channel> channels_;
-  std::vector<RasterFile> files_;
-  std::vector<std::int64_t> first_image_;  // of each file, and the number of all
+  std::vector<std::string> names_;  // of the channels
+  std::vector<RasterImage> images_;
+  std::vector<std::int64_t> first_image_;  // number of the first tile of each, and of all
   mutable GdalPool pool_{kIdleDatasets};
   mutable std::atomic<std::int64_t> bytes_decoded_ = 0;
 };

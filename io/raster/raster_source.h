@@ -1,6 +1,8 @@
 // Rasters of any format GDAL reads: GeoTIFF, JPEG 2000, ENVI, JPEG and PNG scenes, virtual rasters.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,19 +13,45 @@
 namespace trib::io {
 
 struct RasterOptions {
-  /// Files to read, each a pattern (see expand_files). Paths inside archives work:
-  /// "/vsizip/eurosat.zip/*/*.jpg". So do GDAL's names of parts of files: 'NETCDF:"f.nc":t2m'.
+  /// Files to read, each a pattern or a table that lists files (see list_files). Paths inside
+  /// archives work: "/vsizip/eurosat.zip/*/*.jpg". So do GDAL's names of parts of files:
+  /// 'NETCDF:"f.nc":t2m'.
   std::vector<std::string> files;
 
+  /// Scenes with one file a band: "NAME=pattern" for each band, which becomes a channel of that
+  /// name (see group_scenes). Bands of other grids are brought onto that of `reference_band`, the
+  /// first if left empty.
+  std::vector<std::string> bands;
+  std::string reference_band;
+
+  /// Take all files as one image; where they overlap, later ones (by path) lie on top, but for
+  /// their missing pixels.
+  bool mosaic = false;
+
+  /// Bring images onto another grid while they are read. `crs` is a reference system as GDAL knows
+  /// it; `resolution` the width and height of pixels in it (that of the first file if left out).
+  /// Images take the pixels of one lattice that they lie in, so that neighbours fit together; with
+  /// `bounds` [left, bottom, right, top], or with `align_to`, a file whose grid is taken, all have
+  /// one place. A coarser grid is made of the files' overviews where they have them.
+  std::string crs;
+  std::optional<std::array<double, 2>> resolution;
+  std::optional<std::array<double, 4>> bounds;
+  std::string align_to;
+  /// Or read each file at a fraction of its size: one pixel for this many along each side.
+  std::int64_t decimate = 1;
+  /// One of resampling_methods(), wherever pixels are made of others.
+  std::string resampling = "bilinear";
+
   /// Channels to read, in this order (see select_channels). A channel's name is the band's
-  /// description, else its wavelength ("550.2nm"), else "B01", "B02", ... Empty: all channels.
-  /// Every file must offer the channels selected in the first one, by name.
+  /// description, else its wavelength ("550.2nm"), else "B01", "B02", ... Empty: all channels but
+  /// alpha bands, which say where pixels are missing. Every file must offer the channels selected
+  /// in the first one, by name.
   std::vector<std::string> channels;
 
-  /// Read only this rectangle of every file; it must lie inside all of them.
+  /// Read only this rectangle of every image; it must lie inside all of them.
   std::optional<Window> window;
 
-  /// Cut each file (or the window) into tiles of this size from the top left, each an image of its
+  /// Cut each image (or the window) into tiles of this size from the top left, each an image of its
   /// own. Choose a multiple of the files' block size: other sizes decode blocks several times.
   std::optional<Extent> tile;
 
@@ -39,18 +67,20 @@ struct RasterOptions {
   /// values.
   bool apply_scale = true;
 
-  /// Where class labels come from: "" for none, "folder" for the index of the file's folder among
-  /// all folder names, sorted (see folder_classes), or else the path of a table (see
-  /// labels_from_table).
+  /// Where class labels come from: "" for none but those of the tables of files, "folder" for the
+  /// index of the file's folder among all folder names, sorted (see folder_classes), the path of a
+  /// table (".csv", see labels_from_table), or a raster of classes, in which '*' stands for the
+  /// name of the image's file without its ending. An image or window then has the class of most of
+  /// its pixels, -1 if it has none.
   std::string label_from;
 };
 
 /// Open rasters for reading. All headers are read, in parallel, so that mistakes show now and
 /// extents are exact; pixels are read and decoded only when asked for, and only of the selected
-/// bands and the window. Provenance::geo refers to the pixels of the file and is known after a
-/// read() of some channel. Throws ConfigError for an unknown channel and options that select
-/// nothing, DataError for a file that cannot be opened or lacks a channel or a label, or does not
-/// contain the window.
+/// bands and the window. Provenance::window and ::geo refer to the pixels of the file, or of the
+/// grid it is brought onto; ::file is the first of several. Throws ConfigError for an unknown
+/// channel and options that select nothing, DataError for a file that cannot be opened or lacks a
+/// channel or a label, or does not contain the window.
 std::unique_ptr<ImageSource> open_raster(const RasterOptions& options);
 
 /// Describe a raster for people; nullopt if no GDAL driver knows its format.

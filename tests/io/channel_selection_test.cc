@@ -40,6 +40,7 @@ TEST(ChannelSelection, TakesNamesNumbersAndRanges) {
   EXPECT_THAT(select({"green..nir", "blue"}), ElementsAre(1, 2, 3, 0));
   EXPECT_THAT(select({"500nm..700nm"}), ElementsAre(1, 2));
   EXPECT_THAT(select({"490 nm..490.0nm"}), ElementsAre(0));
+  EXPECT_THAT(select({"700nm", "500 nm"}), ElementsAre(2, 0));
 }
 
 TEST(ChannelSelection, PrefersANameToANumber) {
@@ -56,6 +57,7 @@ TEST(ChannelSelection, ExplainsWhatIsWrong) {
   EXPECT_THAT(message({"red..gren"}), HasSubstr("unknown channel 'gren'"));
   EXPECT_THAT(message({"nir..red"}), HasSubstr("backwards"));
   EXPECT_THAT(message({"900nm..950nm"}), HasSubstr("490nm..842nm"));
+  EXPECT_THAT(message({"1100nm"}), AllOf(HasSubstr("'nir'"), HasSubstr("490nm..842nm")));
   EXPECT_THAT(message({"red", "green..nir"}), HasSubstr("'red' is selected twice"));
   EXPECT_THAT(message({""}), HasSubstr("unknown channel ''"));
 }
