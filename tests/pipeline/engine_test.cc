@@ -295,6 +295,33 @@ TEST_F(EngineTest, MoreSkipsThanAllowedEndTheRun) {
   }
 }
 
+TEST_F(EngineTest, SamplesThatAreLeftOutAreNoDamage) {
+  const test::TempDir temp;
+  std::ofstream(temp.file("a.hdr")) << "ENVI\nsamples = 40\nlines = 8\nbands = 1\ndata type = 2\n"
+                                       "interleave = bsq\nbyte order = 0\n"
+                                       "data ignore value = -1\n";
+  std::vector<std::int16_t> pixels(8 * 40);
+  for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = i % 40 < 16 ? -1 : 1;
+  std::ofstream(temp.file("a.img"), std::ios::binary)
+      .write(reinterpret_cast<const char*>(pixels.data()),
+             static_cast<std::streamsize>(pixels.size() * sizeof(pixels[0])));
+  const char* graph = R"(nodes:
+  windows: {{type: read.raster, files: "{}", sampling: grid, size: 8, min_valid: {}{}}}
+  batches: {{type: batch, from: windows, size: 1}}
+  end:     {{type: sink, from: batches}}
+)";
+  const Result result = run(fmt::format(fmt::runtime(graph), temp.file("a.img"), 0.5, ""));
+  EXPECT_EQ(result.report.batches, 3);
+  EXPECT_TRUE(result.skipped.empty());
+  try {
+    run(fmt::format(fmt::runtime(graph), temp.file("a.img"), 0.5, ", window: [0, 0, 8, 16]"));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), ExitCode::data);
+    EXPECT_THAT(error.what(), HasSubstr("all samples were left out"));
+  }
+}
+
 TEST_F(EngineTest, NothingLeftToSkipToIsAnError) {
   EXPECT_THROW(run(R"(nodes:
   images:  {type: read.synthetic, items: 1, fail_at: 0, on_error: skip}
