@@ -188,4 +188,13 @@ void GdalPool::give_back(const std::string& key, std::unique_ptr<GdalDataset> da
   }
 }
 
+std::unique_ptr<GdalDataset> GdalPool::take(const std::string& path, const std::string& driver) {
+  return take(path, [&] { return std::make_unique<GdalDataset>(path, driver); });
+}
+
+void GdalPool::give_back(std::unique_ptr<GdalDataset> dataset) {
+  const std::string path = dataset->path();
+  give_back(path, std::move(dataset));
+}
+
 }  // namespace trib::io

@@ -71,6 +71,9 @@ class GdalPool {
   /// not given back.
   std::unique_ptr<GdalDataset> take(const std::string& key, const Open& open);
   void give_back(const std::string& key, std::unique_ptr<GdalDataset> dataset);
+  /// The same for files as they are, by their path.
+  std::unique_ptr<GdalDataset> take(const std::string& path, const std::string& driver);
+  void give_back(std::unique_ptr<GdalDataset> dataset);
 
  private:
   using Entry = std::pair<std::string, std::unique_ptr<GdalDataset>>;
