@@ -191,14 +191,14 @@ TEST_F(ImageSetTest, ReadsWindowsAroundPoints) {
   EXPECT_EQ(values_of(read(*pixels, 0).x_cyx)[12], 710);  // the middle one
   EXPECT_EQ(read(*pixels, 1).provenance.window, (io::Window{15, 0, 5, 5}));
 
-  // The middle of row 7, column 10, in metres and in degrees (computed with PROJ's cs2cs).
+  // The middle of row 7, column 10, in metres and in degrees (by osgeo.osr).
   write_table("utm.csv", "x,y,crs,label\n500105,3999925,EPSG:32632,3\n400000,0,EPSG:32632,4\n");
   const auto metres =
       open(fmt::format("sampling: points, size: 5, points: '{}'", temp_.file("utm.csv")));
   ASSERT_EQ(metres->items(Split::train), 1);
   EXPECT_EQ(read(*metres, 0).provenance.window, (io::Window{5, 8, 5, 5}));
   EXPECT_EQ(read(*metres, 0).provenance.label, 3);
-  write_table("degrees.csv", "path,lon,lat\na.img,9.001166588,36.143713953\n");
+  write_table("degrees.csv", "path,lon,lat\na.img,9.001167141,36.144041914\n");
   const auto degrees =
       open(fmt::format("sampling: points, size: 5, points: '{}'", temp_.file("degrees.csv")));
   EXPECT_EQ(read(*degrees, 0).provenance.window, (io::Window{5, 8, 5, 5}));
