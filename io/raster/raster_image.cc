@@ -410,6 +410,7 @@ class Assembler {
   /// All images as one.
   RasterImage join(std::vector<RasterImage> images, const std::vector<RasterGrid>& grids) const {
     const RasterGrid& first = wish_ && wish_->fixed ? *wish_->fixed : grids.front();
+    const std::string first_path = images.front().path();
     RasterImage whole;
     whole.overlaps = true;
     std::int64_t top = 0, left = 0, bottom = 0, right = 0;
@@ -420,7 +421,7 @@ class Assembler {
             "mosaic: {} ({}) does not lie on the grid of {} ({}){}; set crs and resolution to "
             "bring all onto one",
             images[i].path(), images[i].geo == nullptr ? "without a place" : describe(grids[i]),
-            images.front().path(), describe(first),
+            first_path, describe(first),
             images[i].geo != nullptr && !same_system(grids[i].geo.crs_wkt, first.geo.crs_wkt)
                 ? ", its reference system is another"
                 : ""));

@@ -81,8 +81,9 @@ TEST_F(RasterWarpTest, MosaicRefusesOtherGridsAndSaysWhatToDo) {
   write("b.tif", other);
   RasterOptions options = files("*.tif");
   options.mosaic = true;
-  EXPECT_THAT(message(options), AllOf(HasSubstr("b.tif"), HasSubstr("pixels of 20 x -20"),
-                                      HasSubstr("set crs and resolution")));
+  EXPECT_THAT(message(options),
+              AllOf(HasSubstr("b.tif"), HasSubstr("a.tif (pixels"), HasSubstr("pixels of 20 x -20"),
+                    HasSubstr("set crs and resolution")));
   other.transform = north_up(500004, 4000000, 10);
   write("b.tif", other);
   EXPECT_THAT(message(options), HasSubstr("does not lie on the grid"));
