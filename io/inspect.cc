@@ -1,4 +1,7 @@
+#include "io/inspect.h"
+
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <functional>
@@ -9,7 +12,9 @@
 #include <cpl_vsi.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <hdf5.h>
 
+#include "io/chunks/hdf5_array.h"
 #include "io/cube/cube_file.h"
 #include "io/file_kind.h"
 #include "io/grid/grib_file.h"
@@ -17,6 +22,7 @@
 #include "io/grid/grid_series.h"
 #include "io/image_source.h"
 #include "io/raster/raster_source.h"
+#include "io/typical_reads.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -43,9 +49,15 @@ std::string packing_text(const Packing& packing) {
   return fmt::format("{}", fmt::join(notes, ", "));
 }
 
-std::string amplification_text(double in_chunks, double of_values) {
-  return fmt::format("{:.3g} ({:.3g} MB decoded for {:.3g} MB)", in_chunks / of_values,
-                     in_chunks / 1e6, of_values / 1e6);
+// Whether several threads can decode a dataset at once.
+bool decodes_in_parallel(const std::string& path, const std::string& dataset) {
+  if (file_kind(path) != FileKind::hdf5) return false;
+  const auto bytes = std::make_shared<const StoredFile>(path);
+  const Hdf5Session session;
+  const Hdf5Handle file = open_hdf5_file(path);
+  if (!file.valid()) return false;
+  Hdf5Handle set(H5Dopen2(file.id(), dataset.c_str(), H5P_DEFAULT), H5Dclose);
+  return set.valid() && Hdf5Array::take(bytes, dataset, std::move(set)) != nullptr;
 }
 
 // "1 h" if all steps are the same, else the shortest and the longest.
@@ -94,6 +106,38 @@ void add_times(const GridHeader& header, FileReport& report) {
   report.facts.emplace_back("times", text);
 }
 
+FieldStorage storage_of(const NetcdfFile& file, const GridVariable& v) {
+  FieldStorage storage;
+  storage.name = v.name;
+  storage.element_bytes = static_cast<std::int64_t>(size_of(*v.variable.dtype));
+  const std::vector<std::int64_t> chunks = file.chunks(v.variable);
+  for (std::size_t a = 0; a < v.roles.size(); ++a) {
+    const auto d = static_cast<std::size_t>(v.variable.dimensions[a]);
+    AxisRead axis{file.dimensions()[d].length, chunks.empty() ? 1 : chunks[a], 1};
+    switch (v.roles[a]) {
+      case AxisRole::time:
+        storage.time = axis;
+        break;
+      case AxisRole::level:
+        axis.wanted = axis.extent;
+        storage.level = axis;
+        break;
+      case AxisRole::latitude:
+        axis.wanted = axis.extent;
+        storage.row = axis;
+        break;
+      case AxisRole::longitude:
+        axis.wanted = axis.extent;
+        storage.column = axis;
+        break;
+      default:
+        break;
+    }
+  }
+  storage.in_parallel = decodes_in_parallel(file.path(), v.variable.name);
+  return storage;
+}
+
 // Axes, times and what is left out.
 void add_header(const GridHeader& header, FileReport& report) {
   const auto axis = [&](const char* name, const std::vector<double>& values, bool reversed) {
@@ -125,11 +169,11 @@ void add_channels(const std::vector<GridHeader>& headers, FileReport& report) {
 void add_grid(const NetcdfFile& file, FileReport& report) {
   const GridHeader header = read_grid_header(file);
   add_header(header, report);
-  double in_chunks = 0, of_values = 0;
+  ReadCost image;
   for (const GridVariable& v : header.variables) {
     const ImageBytes bytes = image_bytes(file, v);
-    of_values += static_cast<double>(bytes.of_values);
-    in_chunks += static_cast<double>(bytes.in_chunks > 0 ? bytes.in_chunks : bytes.of_values);
+    image.wanted += static_cast<double>(bytes.of_values);
+    image.decoded += static_cast<double>(bytes.in_chunks > 0 ? bytes.in_chunks : bytes.of_values);
     auto& variable =
         *std::ranges::find(report.variables, v.variable.name, &FileReport::Variable::name);
     std::vector<std::string> notes{v.name};
@@ -140,8 +184,8 @@ void add_grid(const NetcdfFile& file, FileReport& report) {
     }
     variable.note = fmt::format("{}", fmt::join(notes, ", "));
   }
-  report.facts.emplace_back("read amplification of one image",
-                            amplification_text(in_chunks, of_values));
+  report.facts.emplace_back("read amplification of one image", amplification_text(image));
+  for (const GridVariable& v : header.variables) add_typical_reads(storage_of(file, v), report);
   add_channels({header}, report);
 }
 
@@ -199,28 +243,17 @@ FileReport inspect_netcdf(const std::string& path) {
   return report;
 }
 
-// Chunks a window of `length` touches along an axis, averaged over its positions.
-double chunks_touched(std::int64_t length, std::int64_t chunk, std::int64_t extent) {
-  if (length >= extent) return static_cast<double>((extent + chunk - 1) / chunk);
-  return static_cast<double>(length - 1) / static_cast<double>(chunk) + 1;
-}
-
-std::string cube_amplification(const CubeHeader& cube, std::int64_t height, std::int64_t width) {
+PixelStorage storage_of(const CubeHeader& cube, const Extent& window) {
   const Hdf5Dataset& d = cube.dataset;
-  double in_chunks = static_cast<double>(size_of(*d.dtype));
-  double of_values = in_chunks;
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    const std::int64_t length = axis == cube.axis_y   ? height
-                                : axis == cube.axis_x ? width
-                                                      : d.shape[axis];
-    const std::int64_t chunk = d.chunks.empty() ? 1 : d.chunks[axis];
-    in_chunks *= chunks_touched(length, chunk, d.shape[axis]) * static_cast<double>(chunk);
-    of_values *= static_cast<double>(length);
-  }
-  return amplification_text(in_chunks, of_values);
+  const auto axis = [&](std::size_t a, std::int64_t wanted) {
+    return AxisRead{d.shape[a], d.chunks.empty() ? 1 : d.chunks[a], std::min(wanted, d.shape[a])};
+  };
+  return {static_cast<std::int64_t>(size_of(*d.dtype)), axis(cube.axis_c, d.shape[cube.axis_c]),
+          axis(cube.axis_y, window.height), axis(cube.axis_x, window.width),
+          decodes_in_parallel(cube.path, d.path)};
 }
 
-void add_cube(const Hdf5File& file, FileReport& report) {
+void add_cube(const Hdf5File& file, const Extent& window, FileReport& report) {
   const CubeHeader cube = read_cube_header(file, {});
   const auto fact = [&](const char* name, std::string text) {
     report.facts.emplace_back(name, std::move(text));
@@ -238,11 +271,10 @@ void add_cube(const Hdf5File& file, FileReport& report) {
     fact("coordinate system", cube.geo->crs_wkt);
     fact("geotransform", fmt::format("{}", fmt::join(cube.geo->transform, ", ")));
   }
-  fact("read amplification of the whole", cube_amplification(cube, cube.height(), cube.width()));
-  constexpr std::int64_t kWindow = 32;
-  if (cube.height() > kWindow && cube.width() > kWindow) {
-    fact("read amplification of 32x32 windows", cube_amplification(cube, kWindow, kWindow));
-  }
+  const PixelStorage whole = storage_of(cube, {cube.height(), cube.width()});
+  const std::array<AxisRead, 3> axes{whole.channel, whole.row, whole.column};
+  fact("read amplification of the whole", amplification_text(read_cost(axes, whole.element_bytes)));
+  add_typical_reads(storage_of(cube, window), report);
   std::ranges::find(report.variables, cube.dataset.path, &FileReport::Variable::name)->note =
       packing_text(cube.packing);
   report.channels = cube.channels;
@@ -256,7 +288,7 @@ bool is_netcdf4(const Hdf5File& file) {
   });
 }
 
-FileReport inspect_hdf5(const Hdf5File& file) {
+FileReport inspect_hdf5(const Hdf5File& file, const Extent& window) {
   FileReport report;
   report.format = "HDF5";
   report.facts.emplace_back("size", size_text(file.path()));
@@ -266,19 +298,18 @@ FileReport inspect_hdf5(const Hdf5File& file) {
                                 d.filters, file.text(d.path, "units")});
   }
   try {
-    add_cube(file, report);
+    add_cube(file, window, report);
   } catch (const Error& e) {
     report.facts.emplace_back("not a cube", e.what());
   }
   return report;
 }
 
-FileReport inspect_hdf5_family(const std::string& path) {
+FileReport inspect_hdf5_family(const std::string& path, const Extent& window) {
   {
     const Hdf5File file(path);
-    if (!is_netcdf4(file)) return inspect_hdf5(file);
+    if (!is_netcdf4(file)) return inspect_hdf5(file, window);
   }
-  // Closed before libnetcdf opens it: HDF5 refuses a second opening with other properties.
   return inspect_netcdf(path);
 }
 
@@ -311,6 +342,10 @@ FileReport inspect_zip(const std::string& path) {
 }  // namespace
 
 FileReport inspect_file(const std::string& path) {
+  return inspect_file(path, {128, 128});
+}
+
+FileReport inspect_file(const std::string& path, const Extent& window) {
   // Names that only GDAL understands: inside archives, parts of files.
   if (std::filesystem::is_regular_file(path)) {
     switch (file_kind(path)) {
@@ -321,14 +356,14 @@ FileReport inspect_file(const std::string& path) {
       case FileKind::empty:
         throw DataError(fmt::format("{}: is an empty file", path));
       case FileKind::hdf5:
-        return inspect_hdf5_family(path);
+        return inspect_hdf5_family(path, window);
       case FileKind::grib:
         return inspect_grib(path);
       case FileKind::other:
         break;
     }
   }
-  std::optional<FileReport> report = inspect_raster(path);
+  std::optional<FileReport> report = inspect_raster(path, window);
   if (!report) {
     throw DataError(
         fmt::format("{}: is of no format known here (NetCDF, HDF5, ZIP and the rasters "

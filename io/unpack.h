@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "io/image.h"
@@ -28,8 +29,10 @@ struct Packing {
 
   /// The packing of which this one's values, after `affine`, are the values.
   Packing then(const Affine& affine) const {
-    return {scale * affine.scale, offset * affine.scale + affine.offset, missing, valid_min,
-            valid_max};
+    Packing packing = *this;
+    packing.scale = scale * affine.scale;
+    packing.offset = offset * affine.scale + affine.offset;
+    return packing;
   }
 };
 
@@ -40,6 +43,17 @@ struct RawBlock {
   std::array<std::int64_t, 3> extents_cyx;
   std::array<std::int64_t, 3> strides_cyx;
 };
+
+/// Where values go: part of an image whose rows are contiguous. Strides in elements.
+struct ValueBlock {
+  float* first;
+  std::int64_t stride_c, stride_y;
+};
+
+/// Write the physical values of a block, each channel's after its own of `affine_c` (empty: as they
+/// are); missing ones become NaN.
+void unpack(const RawBlock& block, const Packing& packing, std::span<const Affine> affine_c,
+            const ValueBlock& out);
 
 /// Write the physical values of a block to a contiguous array [c, y, x]; missing ones become NaN.
 void unpack(const RawBlock& block, const Packing& packing, float* out_cyx);

@@ -1,5 +1,6 @@
 #include "io/chunks/chunk_cache.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "ops/base/error.h"
@@ -59,15 +60,30 @@ Chunk ChunkCache::get(const ChunkKey& key, const std::function<Chunk()>& decode)
 
 void ChunkCache::keep(const ChunkKey& key, const Chunk& chunk) {
   const auto size = static_cast<std::int64_t>(chunk->size());
-  if (size > capacity_) return;
-  while (bytes_ + size > capacity_) {
+  if (size == 0 || size > capacity_) return;
+  shrink_to(capacity_ - size);
+  entries_.push_front({key, chunk});
+  by_key_.emplace(key, entries_.begin());
+  bytes_ += size;
+}
+
+void ChunkCache::shrink_to(std::int64_t bytes) {
+  while (bytes_ > bytes) {
     bytes_ -= static_cast<std::int64_t>(entries_.back().chunk->size());
     by_key_.erase(entries_.back().key);
     entries_.pop_back();
   }
-  entries_.push_front({key, chunk});
-  by_key_.emplace(key, entries_.begin());
-  bytes_ += size;
+}
+
+void ChunkCache::limit(std::int64_t bytes) {
+  const std::scoped_lock lock(mutex_);
+  capacity_ = std::clamp<std::int64_t>(bytes, 0, capacity_);
+  shrink_to(capacity_);
+}
+
+std::int64_t ChunkCache::capacity() const {
+  const std::scoped_lock lock(mutex_);
+  return capacity_;
 }
 
 std::int64_t ChunkCache::bytes() const {

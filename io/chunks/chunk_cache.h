@@ -39,11 +39,13 @@ class ChunkCache {
 
   /// Give a chunk, decoded by `decode` if it is not there. A chunk that several threads want at
   /// once is decoded by one of them, outside any lock, while the others wait; if that throws, all
-  /// of them get the exception, and the next request tries again. A chunk larger than the capacity
-  /// is given and not kept.
+  /// of them get the exception, and the next request tries again. Chunks larger than the capacity,
+  /// and empty ones, are given and not kept.
   Chunk get(const ChunkKey& key, const std::function<Chunk()>& decode);
 
-  std::int64_t capacity() const { return capacity_; }
+  std::int64_t capacity() const;
+  /// Keep no more than this from now on, if it is less than the capacity.
+  void limit(std::int64_t bytes);
   /// Bytes kept now, at most capacity().
   std::int64_t bytes() const;
   /// Requests served from memory or by another thread's decoding.
@@ -60,9 +62,10 @@ class ChunkCache {
     Chunk chunk;
   };
   void keep(const ChunkKey& key, const Chunk& chunk);
+  void shrink_to(std::int64_t bytes);
 
-  const std::int64_t capacity_;
   mutable std::mutex mutex_;
+  std::int64_t capacity_;
   std::list<Entry> entries_;  // used most recently first
   std::unordered_map<ChunkKey, std::list<Entry>::iterator, Hash> by_key_;
   std::unordered_map<ChunkKey, std::shared_future<Chunk>, Hash> being_decoded_;

@@ -7,6 +7,7 @@
 #include <libdeflate.h>
 #include <zstd.h>
 
+#include "io/chunks/thread_scratch.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -72,6 +73,15 @@ void check_inflated(std::size_t stored, std::size_t inflated) {
   constexpr std::size_t kMost = 1032;
   if (inflated / kMost <= stored) return;
   throw DataError(fmt::format("{} deflated bytes cannot hold {}", stored, inflated));
+}
+
+// The same by what the first frame says of itself, if it does.
+void check_expanded(std::span<const std::byte> stored, std::size_t expanded) {
+  const unsigned long long size = ZSTD_getFrameContentSize(stored.data(), stored.size());
+  if (size == ZSTD_CONTENTSIZE_UNKNOWN || size == ZSTD_CONTENTSIZE_ERROR) return;
+  if (size == expanded) return;
+  throw DataError(
+      fmt::format("{} bytes of zstd hold {}, expected {}", stored.size(), size, expanded));
 }
 
 }  // namespace
@@ -191,35 +201,47 @@ bool ChunkCodec::stored_plainly(std::uint32_t skipped) const {
 
 std::unique_ptr<Buffer> ChunkCodec::decode(std::span<const std::byte> stored, std::uint32_t skipped,
                                            std::size_t size) const {
+  const auto is_applied = [&](std::size_t i) { return (skipped >> i & 1) == 0; };
   // Sizes of what entered each filter, known up to the one that compresses.
   std::vector<std::size_t> entered;
+  std::size_t first_applied = filters_.size();
   std::size_t bytes = size;
+  for (std::size_t i = filters_.size(); i-- > 0;) {
+    if (is_applied(i)) first_applied = i;
+  }
   for (std::size_t i = 0; i < filters_.size(); ++i) {
     entered.push_back(bytes);
-    const bool applied = (skipped >> i & 1) == 0;
-    if (applied && filters_[i].kind == Kind::fletcher32) bytes += kChecksumBytes;
+    if (is_applied(i) && filters_[i].kind == Kind::fletcher32) bytes += kChecksumBytes;
   }
   std::span<const std::byte> now = stored;
-  std::unique_ptr<Buffer> own;  // what `now` looks at, unless it is still the stored bytes
-  const auto replace = [&](std::size_t new_size, const auto& make) {
-    auto next = std::make_unique<Buffer>(new_size, MemoryKind::ingest);
-    make(std::span<std::byte>(next->data(), new_size));
-    own = std::move(next);
-    now = {own->data(), own->size()};
+  std::unique_ptr<Buffer> decoded;
+  std::vector<std::unique_ptr<ThreadScratch>> on_the_way;
+  const auto replace = [&](std::size_t filter, std::size_t new_size, const auto& make) {
+    std::span<std::byte> to;
+    if (filter == first_applied && new_size == size) {
+      decoded = std::make_unique<Buffer>(size, MemoryKind::ingest);
+      to = {decoded->data(), size};
+    } else {
+      on_the_way.push_back(std::make_unique<ThreadScratch>(new_size));
+      to = on_the_way.back()->bytes();
+    }
+    make(to);
+    now = to;
   };
   for (std::size_t i = filters_.size(); i-- > 0;) {
-    if ((skipped >> i & 1) != 0) continue;
+    if (!is_applied(i)) continue;
     const ChunkFilter& filter = filters_[i];
     switch (filter.kind) {
       case Kind::deflate:
         check_inflated(now.size(), entered[i]);
-        replace(entered[i], [&](std::span<std::byte> out) { inflate_zlib(now, out); });
+        replace(i, entered[i], [&](std::span<std::byte> out) { inflate_zlib(now, out); });
         break;
       case Kind::zstd:
-        replace(entered[i], [&](std::span<std::byte> out) { expand_zstd(now, out); });
+        check_expanded(now, entered[i]);
+        replace(i, entered[i], [&](std::span<std::byte> out) { expand_zstd(now, out); });
         break;
       case Kind::shuffle:
-        replace(now.size(),
+        replace(i, now.size(),
                 [&](std::span<std::byte> out) { unshuffle(filter.element_size, now, out); });
         break;
       case Kind::fletcher32: {
@@ -236,12 +258,11 @@ std::unique_ptr<Buffer> ChunkCodec::decode(std::span<const std::byte> stored, st
   if (now.size() != size) {
     throw DataError(fmt::format("chunk holds {} bytes, expected {}", now.size(), size));
   }
-  if (own == nullptr || own->size() != size) {
-    auto exact = std::make_unique<Buffer>(size, MemoryKind::ingest);
-    std::memcpy(exact->data(), now.data(), size);
-    own = std::move(exact);
+  if (decoded == nullptr) {
+    decoded = std::make_unique<Buffer>(size, MemoryKind::ingest);
+    std::memcpy(decoded->data(), now.data(), size);
   }
-  return own;
+  return decoded;
 }
 
 }  // namespace trib::io

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "io/chunks/hdf5_array.h"
 #include "io/cube/cube_channels.h"
 #include "io/cube/cube_file.h"
 #include "io/file_pool.h"
@@ -22,22 +23,33 @@ namespace {
 // Wavelengths of the same band in files of one sensor, in nm.
 constexpr double kSameWavelength = 0.1;
 
-// Of the bytes that a cache of chunks may have, those that a dataset can fill.
-std::size_t chunk_cache(const Hdf5Dataset& dataset, std::size_t most_bytes) {
+// Bytes of libhdf5's cache for a dataset that only it can read.
+std::size_t library_cache(const Hdf5Dataset& dataset) {
+  constexpr std::size_t kMostBytes = std::size_t{8} << 20;
   if (dataset.chunks.empty()) return 0;
   const std::size_t bytes = std::accumulate(
       dataset.shape.begin(), dataset.shape.end(), size_of(*dataset.dtype),
       [](std::size_t n, std::int64_t e) { return n * static_cast<std::size_t>(e); });
-  return std::min(most_bytes, bytes);
+  return std::min(kMostBytes, bytes);
+}
+
+// The cube as an array of stored bytes, null if only libhdf5 can read it.
+std::shared_ptr<const Hdf5Array> open_array(const Hdf5File& file, const Hdf5Dataset& dataset) {
+  const Hdf5Session session;
+  return Hdf5Array::take(std::make_shared<const StoredFile>(file.path()), dataset.path,
+                         file.open(dataset, 0));
 }
 
 // A file of the pool with its datasets open.
 class OpenCube {
  public:
-  OpenCube(const CubeHeader& header, std::size_t cache_bytes) : file_(header.path) {
-    const std::size_t cache = chunk_cache(header.dataset, cache_bytes);
-    charged_ = static_cast<std::int64_t>(cache);
-    cube_ = file_.open(header.dataset, cache);
+  explicit OpenCube(const CubeHeader& header)
+      : file_(header.path), array_(open_array(file_, header.dataset)) {
+    if (array_ == nullptr) {
+      const std::size_t cache = library_cache(header.dataset);
+      cube_ = file_.open(header.dataset, cache);
+      charged_ = static_cast<std::int64_t>(cache);
+    }
     if (header.labels) labels_ = file_.open(*header.labels, 0);
     memory_ledger::charge(MemoryKind::ingest, charged_);
   }
@@ -46,11 +58,14 @@ class OpenCube {
   OpenCube& operator=(const OpenCube&) = delete;
 
   const Hdf5File& file() const { return file_; }
+  /// Null if only libhdf5 can read the cube.
+  const std::shared_ptr<const Hdf5Array>& array() const { return array_; }
   const Hdf5Handle& cube() const { return cube_; }
   const Hdf5Handle& labels() const { return labels_; }
 
  private:
   Hdf5File file_;
+  std::shared_ptr<const Hdf5Array> array_;
   Hdf5Handle cube_, labels_;
   std::int64_t charged_ = 0;
 };
@@ -59,6 +74,7 @@ class OpenCube {
 struct ChannelPlan {
   std::vector<Hdf5File::Range> ranges;
   std::vector<std::int64_t> output;  // position in the image of each channel as read
+  std::vector<ChannelRun> runs;      // the same, of channels that are neighbours in both
 };
 
 ChannelPlan plan_channels(const std::vector<std::int64_t>& selected) {
@@ -72,6 +88,12 @@ ChannelPlan plan_channels(const std::vector<std::int64_t>& selected) {
       plan.ranges.push_back({channel(i), channel(i)});
     }
     ++plan.ranges.back().second;
+    const ChannelRun* last = plan.runs.empty() ? nullptr : &plan.runs.back();
+    if (last != nullptr && channel(i) == last->begin + last->count && i == last->to + last->count) {
+      ++plan.runs.back().count;
+    } else {
+      plan.runs.push_back({channel(i), 1, i});
+    }
   }
   return plan;
 }
@@ -80,10 +102,9 @@ class Hdf5CubeSource final : public ImageSource {
  public:
   explicit Hdf5CubeSource(const CubeOptions& options)
       : max_open_files_(std::max<std::size_t>(1, options.max_open_files)),
-        chunk_cache_bytes_(options.chunk_cache_bytes),
+        cache_(options.cache_bytes),
         pool_(max_open_files_, [this](const std::string& path) {
-          return std::make_unique<OpenCube>(files_[file_index_.at(path)].header,
-                                            chunk_cache_bytes_);
+          return std::make_unique<OpenCube>(files_[file_index_.at(path)].header);
         }) {
     for (const std::string& path : expand_files(options.files)) add_file(path, options);
     if (files_.empty()) throw ConfigError("cube: no files given");
@@ -107,6 +128,7 @@ class Hdf5CubeSource final : public ImageSource {
   }
   std::int64_t bytes_decoded() const override { return bytes_decoded_; }
   std::int64_t cache_bytes() const override;
+  void limit_cache(std::int64_t bytes) override { cache_.limit(bytes - library_caches()); }
 
   Provenance provenance(std::int64_t index) const override {
     return describe(files_[image(index).file], image(index).window);
@@ -120,6 +142,7 @@ class Hdf5CubeSource final : public ImageSource {
     CubeHeader header;
     std::vector<std::int64_t> selected;  // channels of the header, in the order of the image
     ChannelPlan plan;                    // to read them
+    std::optional<std::int64_t> bytes_in_chunks;  // decoded; none if only libhdf5 can read it
 
     void select(std::vector<std::int64_t> channels) {
       selected = std::move(channels);
@@ -143,28 +166,45 @@ class Hdf5CubeSource final : public ImageSource {
   void add_tiles(const CubeHeader& header, const CubeOptions& options);
   Provenance describe(const File& file, const Window& window) const;
   std::int32_t label_of(const CubeHeader& header, const Window& window) const;
+  std::int64_t library_caches() const;
+  void read_array(const File& file, const Window& w, const PixelTarget& target) const;
+  void read_by_library(const File& file, const Window& w, const PixelTarget& target) const;
 
   std::vector<File> files_;
   std::map<std::string, std::size_t> file_index_;
   std::vector<Tile> images_;
   std::vector<Channel> channels_;
-  std::size_t max_open_files_, chunk_cache_bytes_;
+  std::size_t max_open_files_;
+  mutable ChunkCache cache_;
   mutable FilePool<OpenCube> pool_;  // guarded by hdf5_family_lock()
   mutable std::atomic<std::int64_t> bytes_decoded_{0};
 };
 
-std::int64_t Hdf5CubeSource::cache_bytes() const {
-  if (channels_.empty()) return 0;  // no file is opened
+std::int64_t Hdf5CubeSource::library_caches() const {
   std::vector<std::size_t> caches;
   for (const File& file : files_) {
-    caches.push_back(chunk_cache(file.header.dataset, chunk_cache_bytes_));
+    if (!file.bytes_in_chunks) caches.push_back(library_cache(file.header.dataset));
   }
   return largest_open(std::move(caches), max_open_files_);
 }
 
+std::int64_t Hdf5CubeSource::cache_bytes() const {
+  if (channels_.empty()) return 0;  // no file is opened
+  const std::int64_t capacity = cache_.capacity();
+  std::int64_t in_chunks = 0;
+  for (const File& file : files_) {
+    in_chunks += std::min(file.bytes_in_chunks.value_or(0), capacity - in_chunks);
+  }
+  return in_chunks + library_caches();
+}
+
 void Hdf5CubeSource::add_file(const std::string& path, const CubeOptions& options) {
   File file;
-  file.header = read_cube_header(Hdf5File(path), options);
+  const Hdf5File opened(path);
+  file.header = read_cube_header(opened, options);
+  if (const auto array = open_array(opened, file.header.dataset)) {
+    file.bytes_in_chunks = array->bytes_in_chunks();
+  }
   file.select(select_cube_channels(file.header.channels, options.channels, path));
   std::vector<Channel> channels = elements_at(file.selected, file.header.channels);
   if (files_.empty()) {
@@ -250,6 +290,43 @@ Provenance Hdf5CubeSource::read_into(std::int64_t index, const std::optional<Win
   Provenance from = describe(file, w);
   if (num_channels == 0) return from;
 
+  if (file.bytes_in_chunks) {
+    read_array(file, w, target);
+  } else {
+    read_by_library(file, w, target);
+  }
+  bytes_decoded_ +=
+      num_channels * w.height * w.width * static_cast<std::int64_t>(size_of(*header.dataset.dtype));
+  return from;
+}
+
+void Hdf5CubeSource::read_array(const File& file, const Window& w,
+                                const PixelTarget& target) const {
+  const CubeHeader& header = file.header;
+  std::shared_ptr<const Hdf5Array> array;
+  {
+    const Hdf5Session session;
+    array = pool_.get(header.path).array();
+  }
+  if (array == nullptr || array->shape() != header.dataset.shape) {
+    throw DataError(
+        fmt::format("{}: {} has changed since it was opened", header.path, header.dataset.path));
+  }
+  ArrayBox box;
+  box.index.assign(array->shape().size(), 0);
+  box.axis_c = static_cast<int>(header.axis_c);
+  box.runs = file.plan.runs;
+  box.y = {static_cast<int>(header.axis_y), w.y, w.height};
+  box.x = {static_cast<int>(header.axis_x), w.x, w.width};
+  const ChunkKey key{static_cast<std::uint32_t>(file_index_.at(header.path)), 0, 0};
+  array->read(box, header.packing, target.affine, cache_, key,
+              {target.data_cyx, w.height * w.width, w.width});
+}
+
+void Hdf5CubeSource::read_by_library(const File& file, const Window& w,
+                                     const PixelTarget& target) const {
+  const CubeHeader& header = file.header;
+  const auto num_channels = static_cast<std::int64_t>(channels_.size());
   std::array<Hdf5File::Range, 3> box;
   box[header.axis_y] = {w.y, w.y + w.height};
   box[header.axis_x] = {w.x, w.x + w.width};
@@ -266,7 +343,6 @@ Provenance Hdf5CubeSource::read_into(std::int64_t index, const std::optional<Win
     const OpenCube& open = pool_.get(header.path);
     open.file().read(header.dataset, open.cube(), box, header.axis_c, file.plan.ranges, raw.data());
   }
-  bytes_decoded_ += static_cast<std::int64_t>(raw.size());
 
   const auto affine_of = [&](std::int64_t channel) {
     return target.affine.empty() ? Affine{} : target.affine[static_cast<std::size_t>(channel)];
@@ -288,7 +364,6 @@ Provenance Hdf5CubeSource::read_into(std::int64_t index, const std::optional<Win
     unpack(block, header.packing.then(affine),
            target.data_cyx + output[begin] * w.height * w.width);
   }
-  return from;
 }
 
 }  // namespace

@@ -53,9 +53,12 @@ struct CubeOptions {
   /// pixels have (of two as frequent, the lower).
   std::string labels;
 
-  /// Bound on files held open, and on the chunk cache of each.
+  /// Bound on files held open.
   std::size_t max_open_files = 16;
-  std::size_t chunk_cache_bytes = std::size_t{8} << 20;
+
+  /// Bound on the decoded chunks kept of all files together. Chunks that only libhdf5 can decode are
+  /// cached apart, 8 MB a file.
+  std::int64_t cache_bytes = std::int64_t{256} << 20;
 };
 
 /// Open cubes by reading their headers. Reading touches the chunks of the selected channels and the

@@ -9,6 +9,7 @@
 #include <hdf5.h>
 #include <strings.h>
 
+#include "io/chunks/hdf5_places.h"
 #include "io/file_kind.h"
 #include "ops/base/error.h"
 
@@ -130,7 +131,7 @@ Hdf5File::Hdf5File(const std::string& path) : path_(path) {
     throw DataError(fmt::format("{}: is {}, expected HDF5", path, io::describe(kind)));
   }
   const Hdf5Session session;
-  file_ = {H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose};
+  file_ = open_hdf5_file(path);
   if (!file_.valid()) fail("cannot open");
 
   std::vector<std::string> names;

@@ -151,6 +151,7 @@ class HeaderBuilder {
                           dimension(latitude).name, dimension(longitude).name);
     }
     for (const int d : v.dimensions) {
+      out.shape.push_back(dimension(d).length);
       const GridAxis* const role = axis(d);
       if (role == nullptr) {
         if (dimension(d).length != 1) unfit = why_unusable(d);

@@ -1,10 +1,13 @@
 #include "io/grid/grid_source.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
+#include <map>
 #include <mutex>
 #include <numeric>
+#include <set>
 #include <span>
 #include <tuple>
 #include <unordered_map>
@@ -15,6 +18,7 @@
 #include "io/file_kind.h"
 #include "io/file_pool.h"
 #include "io/grid/grib_file.h"
+#include "io/grid/grid_arrays.h"
 #include "io/grid/grid_series.h"
 #include "io/grid/grid_slab.h"
 #include "io/hdf5_lock.h"
@@ -24,10 +28,10 @@
 namespace trib::io {
 namespace {
 
-// Caches of the variables of an open file: each holds the chunks that one image touches, as long as
-// there is room.
-std::vector<std::size_t> chunk_caches(const std::vector<const GridVariable*>& used,
-                                      std::size_t most_bytes) {
+// Caches of the variables of an open file that only libnetcdf can read: each holds the chunks that
+// one image touches, as long as there is room.
+std::vector<std::size_t> chunk_caches(const std::vector<const GridVariable*>& used) {
+  std::size_t most_bytes = std::size_t{16} << 20;
   std::vector<std::size_t> caches;
   for (const GridVariable* v : used) {
     const auto wanted = static_cast<std::size_t>(v->chunk_bytes);
@@ -40,10 +44,9 @@ std::vector<std::size_t> chunk_caches(const std::vector<const GridVariable*>& us
 // A file of the pool with its chunk caches, which are charged to the ledger.
 class OpenGridFile {
  public:
-  OpenGridFile(const std::string& path, const std::vector<const GridVariable*>& used,
-               std::size_t cache_bytes)
+  OpenGridFile(const std::string& path, const std::vector<const GridVariable*>& used)
       : file_(path) {
-    const std::vector<std::size_t> caches = chunk_caches(used, cache_bytes);
+    const std::vector<std::size_t> caches = chunk_caches(used);
     for (std::size_t v = 0; v < used.size(); ++v) {
       file_.set_chunk_cache(used[v]->variable, caches[v]);
       charged_ += static_cast<std::int64_t>(caches[v]);
@@ -68,17 +71,18 @@ class GridFiles final : public GridSource {
         grid_(std::make_shared<const LatLonGrid>(series_.grid)),
         first_timeline_(series_.timeline_of_channel[0]),
         allow_empty_fields_(options.allow_empty_fields),
-        used_(variables_used()),
         max_open_files_(std::max<std::size_t>(1, options.max_open_files)),
-        chunk_cache_bytes_(options.chunk_cache_bytes),
+        arrays_(series_.files, max_open_files_, options.cache_bytes),
+        used_(variables_used()),
         pool_(max_open_files_,
               [this](const std::string& path) {
-                return std::make_unique<OpenGridFile>(path, used_.at(path), chunk_cache_bytes_);
+                return std::make_unique<OpenGridFile>(path, used_.at(path));
               }),
         gribs_(max_open_files_) {
     for (std::int64_t m = 0; m < series_.num_members; ++m) {
       times_.insert(times_.end(), series_.times.begin(), series_.times.end());
     }
+    groups_ = groups();
   }
 
   const std::vector<Channel>& channels() const override { return series_.channels; }
@@ -107,10 +111,20 @@ class GridFiles final : public GridSource {
   std::int64_t cache_bytes() const override {
     std::vector<std::size_t> of_files;
     for (const auto& [path, variables] : used_) {
-      const std::vector<std::size_t> caches = chunk_caches(variables, chunk_cache_bytes_);
+      const std::vector<std::size_t> caches = chunk_caches(variables);
       of_files.push_back(std::accumulate(caches.begin(), caches.end(), std::size_t{0}));
     }
-    return largest_open(std::move(of_files), max_open_files_);
+    return arrays_.cache_bytes(read_as_arrays()) +
+           largest_open(std::move(of_files), max_open_files_);
+  }
+  std::int64_t group(std::int64_t index) const override {
+    check_index(index);
+    const bool are_kept = !groups_.empty() && image_chunk_bytes() <= arrays_.capacity();
+    return are_kept ? groups_[static_cast<std::size_t>(index)] : index;
+  }
+  void limit_cache(std::int64_t bytes) override {
+    const std::int64_t others = cache_bytes() - arrays_.cache_bytes(read_as_arrays());
+    arrays_.limit_cache(bytes - others);
   }
 
   Provenance provenance(std::int64_t index) const override {
@@ -141,13 +155,44 @@ class GridFiles final : public GridSource {
     return series_.timelines[series_.timeline_of_channel[channel]][time];
   }
 
+  bool is_used(std::size_t file, std::size_t variable) const {
+    return std::ranges::any_of(series_.places[file], [&](const ChannelPlace& p) {
+      return p.variable == static_cast<std::int32_t>(variable);
+    });
+  }
+  std::vector<std::pair<std::size_t, std::size_t>> read_as_arrays() const {
+    std::vector<std::pair<std::size_t, std::size_t>> found;
+    for (std::size_t f = 0; f < series_.files.size(); ++f) {
+      for (std::size_t v = 0; v < series_.files[f].variables.size(); ++v) {
+        if (arrays_.holds(f, v) && is_used(f, v)) found.push_back({f, v});
+      }
+    }
+    return found;
+  }
+  // Bytes of the chunks that the first image touches, of variables of which they hold more.
+  std::int64_t image_chunk_bytes() const {
+    std::int64_t bytes = 0;
+    std::set<std::pair<std::int32_t, std::int32_t>> seen;
+    for (std::size_t c = 0; c < series_.channels.size(); ++c) {
+      const std::int32_t file = slot_of(c, 0).file;
+      const auto f = static_cast<std::size_t>(file);
+      const std::int32_t variable = series_.places[f][c].variable;
+      const auto v = static_cast<std::size_t>(variable);
+      if (!arrays_.holds(f, v) || !seen.insert({file, variable}).second) continue;
+      bytes += series_.files[f].variables[v].chunk_bytes;
+    }
+    return bytes;
+  }
+  // What libnetcdf has to read, by path.
   std::unordered_map<std::string, std::vector<const GridVariable*>> variables_used() const {
     std::unordered_map<std::string, std::vector<const GridVariable*>> used;
     for (std::size_t f = 0; f < series_.files.size(); ++f) {
       auto& list = used[series_.files[f].path];
       for (const ChannelPlace& p : series_.places[f]) {
         if (p.variable < 0) continue;
-        const GridVariable* v = &series_.files[f].variables[static_cast<std::size_t>(p.variable)];
+        const auto index = static_cast<std::size_t>(p.variable);
+        if (arrays_.holds(f, index)) continue;
+        const GridVariable* v = &series_.files[f].variables[index];
         if (std::ranges::find(list, v) == list.end()) list.push_back(v);
       }
     }
@@ -161,6 +206,9 @@ class GridFiles final : public GridSource {
   }
   // Pieces of an image in the order of files, variables and levels.
   std::vector<Piece> pieces_of(std::size_t time) const;
+  std::vector<std::int64_t> groups() const;
+  void read_arrays(std::span<const Piece> pieces, std::int64_t member, const Window& window,
+                   const PixelTarget& target) const;
   void read_run(std::span<const Piece> run, std::int64_t member, const Window& window,
                 const PixelTarget& target) const;
   void check_not_empty(const Piece& piece, std::int64_t index, std::span<const float> field) const;
@@ -169,9 +217,11 @@ class GridFiles final : public GridSource {
   std::shared_ptr<const LatLonGrid> grid_;
   std::size_t first_timeline_;  // of the first channel before some were kept: it names the images
   bool allow_empty_fields_;
-  std::vector<double> times_;                                               // of images
+  std::vector<double> times_;  // of images
+  std::size_t max_open_files_;
+  GridArrays arrays_;
+  std::vector<std::int64_t> groups_;  // of images, empty if each is its own
   std::unordered_map<std::string, std::vector<const GridVariable*>> used_;  // by path
-  std::size_t max_open_files_, chunk_cache_bytes_;
   mutable FilePool<OpenGridFile> pool_;  // guarded by hdf5_family_lock()
   mutable GdalPool gribs_;
   mutable std::atomic<std::int64_t> bytes_decoded_{0};
@@ -198,14 +248,23 @@ Provenance GridFiles::read_into(std::int64_t index, const std::optional<Window>&
   from.window = w;
 
   const std::vector<Piece> pieces = pieces_of(static_cast<std::size_t>(index % num_times()));
+  const std::int64_t member = index / num_times();
   for (std::size_t begin = 0, end; begin < pieces.size(); begin = end) {
+    const Piece& first = pieces[begin];
+    const bool as_array = arrays_.holds(static_cast<std::size_t>(first.slot.file),
+                                        static_cast<std::size_t>(first.place.variable));
     end = begin + 1;
-    while (end < pieces.size() && pieces[end].slot.file == pieces[begin].slot.file &&
-           pieces[end].place.variable == pieces[begin].place.variable &&
-           pieces[end].place.level == pieces[end - 1].place.level + 1) {
+    while (end < pieces.size() && pieces[end].slot.file == first.slot.file &&
+           pieces[end].place.variable == first.place.variable &&
+           (as_array || pieces[end].place.level == pieces[end - 1].place.level + 1)) {
       ++end;
     }
-    read_run({pieces.data() + begin, end - begin}, index / num_times(), w, target);
+    const std::span<const Piece> run{pieces.data() + begin, end - begin};
+    if (as_array) {
+      read_arrays(run, member, w, target);
+    } else {
+      read_run(run, member, w, target);
+    }
   }
   if (!allow_empty_fields_ && w == whole) {
     const auto plane = static_cast<std::size_t>(w.height * w.width);
@@ -214,6 +273,60 @@ Provenance GridFiles::read_into(std::int64_t index, const std::optional<Window>&
     }
   }
   return from;
+}
+
+// Images whose fields of the channel with most times a chunk lie in the same chunks.
+std::vector<std::int64_t> GridFiles::groups() const {
+  const auto together = [&](std::size_t channel, std::size_t time) {
+    const TimeSlot& slot = slot_of(channel, time);
+    const auto file = static_cast<std::size_t>(slot.file);
+    const ChannelPlace& place = series_.places[file][channel];
+    return arrays_.together(file, static_cast<std::size_t>(place.variable));
+  };
+  std::size_t leading = 0;
+  for (std::size_t c = 1; c < series_.channels.size(); ++c) {
+    if (together(c, 0).times > together(leading, 0).times) leading = c;
+  }
+  std::vector<std::int64_t> groups;
+  std::map<std::array<std::int64_t, 3>, std::int64_t> known;
+  bool any = false;
+  for (std::int64_t member = 0; member < series_.num_members; ++member) {
+    for (std::size_t t = 0; t < series_.times.size(); ++t) {
+      const TimeSlot& slot = slot_of(leading, t);
+      const auto [times, members] = together(leading, t);
+      const auto next = static_cast<std::int64_t>(known.size());
+      const auto [group, is_new] =
+          known.try_emplace({slot.file, slot.time / times, member / members}, next);
+      any = any || !is_new;
+      groups.push_back(group->second);
+    }
+  }
+  return any ? groups : std::vector<std::int64_t>{};
+}
+
+void GridFiles::read_arrays(std::span<const Piece> pieces, std::int64_t member,
+                            const Window& window, const PixelTarget& target) const {
+  const Piece& first = pieces.front();
+  FieldRequest request;
+  request.file = static_cast<std::size_t>(first.slot.file);
+  request.variable = static_cast<std::size_t>(first.place.variable);
+  request.time = first.slot.time;
+  request.member = member;
+  for (const Piece& p : pieces) {
+    request.levels.push_back({p.place.level, static_cast<std::int64_t>(p.channel)});
+  }
+  const std::int64_t plane = window.height * window.width;
+  const std::int64_t shift = series_.column_shifts[request.file];
+  const auto num_columns = static_cast<std::int64_t>(grid_->longitudes.size());
+  for (const ColumnRun& columns : column_runs(window.x, window.width, shift, num_columns)) {
+    request.window = {window.y, columns.x, window.height, columns.width};
+    arrays_.read(request, target.affine, {target.data_cyx + columns.to, plane, window.width});
+  }
+  const GridHeader& header = series_.files[request.file];
+  const GridVariable& variable = header.variables[request.variable];
+  const std::int64_t versions = variable.has(AxisRole::version) ? header.num_versions : 1;
+  bytes_decoded_ += std::ssize(pieces) * plane * versions *
+                    static_cast<std::int64_t>(size_of(*variable.variable.dtype));
 }
 
 void GridFiles::read_run(std::span<const Piece> run, std::int64_t member, const Window& window,

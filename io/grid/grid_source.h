@@ -57,10 +57,9 @@ struct GridOptions {
   /// Bound on files held open.
   std::size_t max_open_files = 16;
 
-  /// Bound on the chunk caches of an open netCDF-4 file. The cache is made as large as the chunks
-  /// one image touches, so that consecutive times of a chunk are decompressed once; chunks beyond
-  /// the bound are decompressed anew for each image.
-  std::size_t chunk_cache_bytes = std::size_t{16} << 20;
+  /// Bound on the decoded chunks kept of all netCDF-4 files together: consecutive times of a chunk
+  /// then decompress it once. Variables that only libnetcdf can read are cached apart, 16 MB a file.
+  std::int64_t cache_bytes = std::int64_t{256} << 20;
 };
 
 /// Fields on one latitude-longitude grid. Images are [channel, latitude, longitude] with latitudes

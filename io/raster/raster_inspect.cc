@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <string>
 
 #include <cpl_string.h>
@@ -10,6 +11,7 @@
 #include "io/raster/gdal_dataset.h"
 #include "io/raster/raster_bands.h"
 #include "io/raster/raster_source.h"
+#include "io/typical_reads.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -61,9 +63,30 @@ void add_facts(GDALDataset& dataset, FileReport& report) {
   }
 }
 
+PixelStorage storage_of(GDALDataset& dataset, const Extent& window) {
+  GDALRasterBand& band = *dataset.GetRasterBand(1);
+  int block_width = 1, block_height = 1;
+  band.GetBlockSize(&block_width, &block_height);
+  const char* interleave = dataset.GetMetadataItem("INTERLEAVE", "IMAGE_STRUCTURE");
+  const bool by_pixel = interleave != nullptr && std::string(interleave) == "PIXEL";
+  const std::int64_t bands = dataset.GetRasterCount();
+  const auto axis = [](std::int64_t extent, std::int64_t chunk, std::int64_t wanted) {
+    return AxisRead{extent, chunk, std::min(wanted, extent)};
+  };
+  PixelStorage storage;
+  storage.element_bytes = GDALGetDataTypeSizeBytes(band.GetRasterDataType());
+  storage.channel = axis(bands, by_pixel ? bands : 1, bands);
+  storage.row = axis(dataset.GetRasterYSize(), block_height, window.height);
+  storage.column = axis(dataset.GetRasterXSize(), block_width, window.width);
+  // GDAL calls libraries that serve one thread at a time for these.
+  const std::string driver = dataset.GetDriver()->GetDescription();
+  storage.in_parallel = !driver.starts_with("HDF") && driver != "netCDF" && driver != "BAG";
+  return storage;
+}
+
 }  // namespace
 
-std::optional<FileReport> inspect_raster(const std::string& path) {
+std::optional<FileReport> inspect_raster(const std::string& path, const Extent& window) {
   prepare_gdal();
   // Identifying a format may call into the HDF5 family.
   const std::lock_guard guard(hdf5_family_lock());
@@ -87,6 +110,7 @@ std::optional<FileReport> inspect_raster(const std::string& path) {
   }
   if (gdal.GetRasterCount() == 0) return report;
 
+  add_typical_reads(storage_of(gdal, window), report);
   const char* compression = gdal.GetMetadataItem("COMPRESSION", "IMAGE_STRUCTURE");
   for (const RasterBand& band : describe_bands(dataset)) {
     int block_width = 0;

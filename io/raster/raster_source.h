@@ -85,6 +85,7 @@ std::unique_ptr<ImageSource> open_raster(const RasterOptions& options);
 
 /// Describe a raster for people; nullopt if no GDAL driver knows its format.
 /// Throws DataError if the file is missing or damaged.
-std::optional<FileReport> inspect_raster(const std::string& path);
+std::optional<FileReport> inspect_raster(const std::string& path,
+                                         const Extent& window = {128, 128});
 
 }  // namespace trib::io

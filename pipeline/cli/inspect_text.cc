@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 
 #include <fmt/format.h>
+
+#include "ops/base/error.h"
 
 namespace trib::pipeline {
 namespace {
@@ -54,6 +57,21 @@ std::string inspect_text(const io::FileReport& report) {
   }
   text += fmt::format("{} channels:{}\n", report.channels.size(), channels_text(report.channels));
   return text;
+}
+
+io::Extent parse_window(const std::string& text) {
+  io::Extent window;
+  const char* const end = text.data() + text.size();
+  auto read = std::from_chars(text.data(), end, window.height);
+  window.width = window.height;
+  if (read.ec == std::errc{} && read.ptr != end && *read.ptr == 'x') {
+    read = std::from_chars(read.ptr + 1, end, window.width);
+  }
+  if (read.ec != std::errc{} || read.ptr != end || window.height < 1 || window.width < 1) {
+    throw ConfigError(
+        fmt::format("window \"{}\", expected height and width in pixels such as 128x128", text));
+  }
+  return window;
 }
 
 }  // namespace trib::pipeline

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "io/image_source.h"
+#include "io/inspect.h"
 #include "io/sample_data/sample_data.h"
 #include "ops/base/error.h"
 #include "pipeline/cli/checkpoint_commands.h"
@@ -176,11 +177,15 @@ int main_of(int argc, char** argv) {
   app.add_subcommand("schema", "Print the JSON Schema of graph definitions, for editors")
       ->callback([&] { fmt::print("{}", json_schema(registry)); });
 
-  std::string file;
+  std::string file, window = "128x128";
   auto* inspect_command =
       app.add_subcommand("inspect", "Show what a reader sees in a file: channels, shapes, chunks");
   inspect_command->add_option("FILE", file, "Raster, NetCDF or HDF5 file")->required();
-  inspect_command->callback([&] { fmt::print("{}", inspect_text(io::inspect_file(file))); });
+  inspect_command
+      ->add_option("--window", window, "Window to predict the cost of reading for: HEIGHTxWIDTH")
+      ->capture_default_str();
+  inspect_command->callback(
+      [&] { fmt::print("{}", inspect_text(io::inspect_file(file, parse_window(window)))); });
 
   add_stats_command(app, registry, exit_code);
   add_prepare_command(app, registry, exit_code);

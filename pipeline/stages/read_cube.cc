@@ -39,6 +39,9 @@ StageDeclaration declaration() {
           .or_else(false),
       param::string("labels", "Path of a dataset of classes; an image gets its most frequent one.")
           .or_else(""),
+      param::bytes("cache", "Memory for decoded chunks, shared by all threads.")
+          .at_least(0)
+          .or_else("256MB"),
   };
   for (ParameterSpec& spec : image_set_parameters()) d.parameters.push_back(std::move(spec));
   return d;
@@ -58,6 +61,7 @@ class ReadCube : public ImageSetStage {
     if (p.has("tile")) options_.tile = io::Extent{p.size("tile")[0], p.size("tile")[1]};
     options_.keep_partial_tiles = p.boolean("keep_partial_tiles");
     options_.labels = p.string("labels");
+    options_.cache_bytes = p.bytes("cache");
   }
 
  protected:

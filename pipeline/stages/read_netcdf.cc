@@ -65,6 +65,9 @@ StageDeclaration declaration() {
           .or_else(0.0),
       param::boolean("allow_empty_fields", "Accept fields in which every value is missing.")
           .or_else(false),
+      param::bytes("cache", "Memory for decoded chunks, shared by all threads.")
+          .at_least(0)
+          .or_else("256MB"),
       item_order_parameter(),
   };
   for (ParameterSpec& spec : read_error_parameters("field"))
@@ -96,6 +99,7 @@ io::GridOptions grid_options(const ParameterValues& p) {
   options.duplicates =
       p.string("duplicates") == "first" ? io::OnDuplicates::first : io::OnDuplicates::fail;
   options.allow_empty_fields = p.boolean("allow_empty_fields");
+  options.cache_bytes = p.bytes("cache");
   return options;
 }
 
@@ -168,6 +172,14 @@ class ReadNetcdf : public SourceStage {
   }
   std::int64_t cache_bytes() const override {
     return source_->cache_bytes() + (target_source_ == nullptr ? 0 : target_source_->cache_bytes());
+  }
+  void limit_cache(std::int64_t bytes) override {
+    const double share = static_cast<double>(bytes) / static_cast<double>(cache_bytes());
+    for (const auto& source : {source_.get(), target_source_.get()}) {
+      if (source == nullptr || source->cache_bytes() == 0) continue;
+      source->limit_cache(
+          static_cast<std::int64_t>(share * static_cast<double>(source->cache_bytes())));
+    }
   }
 
   Sample read(Split split, const SampleRequest& request, const ReadTarget& target) const override {

@@ -88,6 +88,17 @@ TEST(ChunkCache, HoldsMemoryOfTheLedgerUpToItsCapacity) {
   EXPECT_EQ(memory_ledger::use(MemoryKind::ingest).live, before);
 }
 
+TEST(ChunkCache, CanBeLimitedLater) {
+  ChunkCache cache(100);
+  for (const std::uint64_t c : {0U, 1U}) cache.get({0, 0, c}, [] { return chunk_of(40); });
+  cache.limit(50);
+  EXPECT_EQ(cache.capacity(), 50);
+  EXPECT_EQ(cache.bytes(), 40);
+  cache.get({0, 0, 1}, never);
+  cache.limit(70);  // not more than before
+  EXPECT_EQ(cache.capacity(), 50);
+}
+
 TEST(ChunkCache, KeepsNothingOfAFailureAndTriesAgain) {
   ChunkCache cache(100);
   EXPECT_THROW(cache.get({}, []() -> Chunk { throw DataError("damaged"); }), DataError);

@@ -136,7 +136,7 @@ TEST(ChunkCodec, RefusesBytesThatDoNotFit) {
   expect_bad(deflate, Bytes(20), 1000, "damaged");
   expect_bad(deflate, Bytes(20), std::size_t{1} << 60, "cannot hold");
   expect_bad(zstandard, zstd(raw), 1001, "expected 1001");
-  expect_bad(zstandard, zstd(raw), 999, "do not expand to 999");
+  expect_bad(zstandard, zstd(raw), 999, "expected 999");
   expect_bad(checksum, Bytes(3), 1000, "cannot hold a checksum");
   Bytes wrong = with_checksum(raw);
   wrong[500] ^= std::byte{1};

@@ -1,3 +1,5 @@
+#include "io/inspect.h"
+
 #include <filesystem>
 #include <fstream>
 
@@ -5,8 +7,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "io/image_source.h"
 #include "ops/base/error.h"
+#include "tests/io/hdf5_writer.h"
+#include "tests/support/temp_dir.h"
 #include "tests/support/test_data.h"
 
 namespace trib::io {
@@ -41,6 +44,11 @@ TEST(Inspect, NetcdfTellsChunksAndReadAmplification) {
   EXPECT_EQ(fact(report, "times"), "744 from 2019-03-01T00:00Z to 2019-03-31T23:00Z, every 1 h");
   // All times lie in one chunk.
   EXPECT_THAT(fact(report, "read amplification of one image"), HasSubstr("744 (4.81 MB"));
+  EXPECT_EQ(fact(report, "one time of t2m"),
+            "744 (4.81 MB decoded for 6.47 kB), decoded by all I/O threads at once");
+  EXPECT_THAT(fact(report, "advice"),
+              testing::AllOf(HasSubstr("order: grouped each chunk serves 744 samples"),
+                             HasSubstr("cache >= 4.81 MB")));
   EXPECT_THAT(fact(report, "latitudes"), HasSubstr("stored descending"));
   ASSERT_EQ(report.channels.size(), 1U);
 }
@@ -70,6 +78,38 @@ TEST(Inspect, CubesTellWavelengthsAndChunks) {
   EXPECT_THAT(fact(report, "read amplification of the whole"),
               HasSubstr(fmt::format("{:.3g} (", 104.0 * 200 / (100.0 * 198))));
   EXPECT_EQ(report.channels.size(), 198U);
+}
+
+TEST(Inspect, PredictsWhatWindowsCost) {
+  TRIB_NEEDS_DATA("hyperspectral/jasper_ridge_aviris_198band.h5");
+  // Chunks of 13 x 25 pixels and 50 of 198 channels; windows of two chunks' height and width touch
+  // 25/13 + 1 and 49/25 + 1 of them, averaged over all places.
+  const FileReport cube =
+      inspect_file(test::data_file("hyperspectral/jasper_ridge_aviris_198band.h5"), {26, 50});
+  const double pixels = (25.0 / 13 + 1) * 13 * (49.0 / 25 + 1) * 25 / (26 * 50);
+  EXPECT_THAT(fact(cube, "26x50 windows of all channels"),
+              testing::StartsWith(fmt::format("{:.3g} (", pixels * 200 / 198)));
+  EXPECT_THAT(fact(cube, "26x50 windows of one channel"),
+              testing::StartsWith(fmt::format("{:.3g} (", pixels * 50)));
+  EXPECT_THAT(fact(cube, "26x50 windows of one channel"), HasSubstr("by all I/O threads"));
+  EXPECT_THAT(fact(cube, "advice"), HasSubstr("cut several from one image"));
+
+  const FileReport raster =
+      inspect_file(test::data_file("satellite/geotiff_variants/RGB.byte.tif"), {64, 64});
+  EXPECT_THAT(fact(raster, "64x64 windows of all channels"), HasSubstr("decoded for 12.3 kB"));
+}
+
+TEST(Inspect, TellsWhatOneThreadMustDecode) {
+  // Numbers of another byte order are left to libhdf5.
+  const test::TempDir folder;
+  const std::string path = folder.file("cube.h5");
+  {
+    test::Hdf5Writer writer(path);
+    writer.counted("cube", H5T_IEEE_F32BE, {8, 8, 3}, {4, 4, 3});
+    writer.counted("wavelength", H5T_NATIVE_DOUBLE, {3});
+  }
+  const FileReport report = inspect_file(path, {4, 4});
+  EXPECT_THAT(fact(report, "4x4 windows of all channels"), HasSubstr("one thread at a time"));
 }
 
 TEST(Inspect, EveryRealFileHasAReport) {
