@@ -194,9 +194,9 @@ std::string cube_amplification(const CubeHeader& cube, std::int64_t height, std:
   const Hdf5Dataset& d = cube.dataset;
   double in_chunks = static_cast<double>(size_of(*d.dtype));
   double of_values = in_chunks;
-  for (std::size_t axis = 0; axis < 3; ++axis) {
-    const std::int64_t length = axis == cube.axis_y   ? height
-                                : axis == cube.axis_x ? width
+  for (std::size_t axis = 0; axis < d.shape.size(); ++axis) {
+    const std::int64_t length = axis == cube.axes.y   ? height
+                                : axis == cube.axes.x ? width
                                                       : d.shape[axis];
     const std::int64_t chunk = d.chunks.empty() ? 1 : d.chunks[axis];
     in_chunks *= chunks_touched(length, chunk, d.shape[axis]) * static_cast<double>(chunk);
@@ -219,6 +219,9 @@ void add_cube(const Hdf5File& file, FileReport& report) {
   if (!std::isnan(low->wavelength_nm)) {
     fact("wavelengths", fmt::format("{:g} to {:g} nm", low->wavelength_nm, high->wavelength_nm));
   }
+  if (const auto bad = std::ranges::count_if(cube.channels, &Channel::bad); bad > 0) {
+    fact("bad bands", fmt::format("{}, dropped when read unless bad_bands is keep", bad));
+  }
   if (cube.geo != nullptr) {
     fact("coordinate system", cube.geo->crs_wkt);
     fact("geotransform", fmt::format("{}", fmt::join(cube.geo->transform, ", ")));
@@ -229,7 +232,9 @@ void add_cube(const Hdf5File& file, FileReport& report) {
     fact("read amplification of 32x32 windows", cube_amplification(cube, kWindow, kWindow));
   }
   std::ranges::find(report.variables, cube.dataset.path, &FileReport::Variable::name)->note =
-      packing_text(cube.packing);
+      cube.packing.size() == 1
+          ? packing_text(cube.packing[0])
+          : "each channel packed its own way, the first as " + packing_text(cube.packing[0]);
   report.channels = cube.channels;
 }
 

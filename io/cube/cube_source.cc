@@ -4,13 +4,14 @@
 #include <array>
 #include <atomic>
 #include <cmath>
+#include <cstddef>
 #include <map>
 #include <numeric>
 
 #include <fmt/format.h>
 
-#include "io/cube/cube_channels.h"
 #include "io/cube/cube_file.h"
+#include "io/cube/hdf5_cubes.h"
 #include "io/file_pool.h"
 #include "io/hdf5_lock.h"
 #include "io/kept_channels.h"
@@ -78,15 +79,16 @@ ChannelPlan plan_channels(const std::vector<std::int64_t>& selected) {
 
 class Hdf5CubeSource final : public ImageSource {
  public:
-  explicit Hdf5CubeSource(const CubeOptions& options)
-      : max_open_files_(std::max<std::size_t>(1, options.max_open_files)),
+  Hdf5CubeSource(const std::vector<std::string>& files, const CubeOptions& options,
+                 const std::vector<Channel>& bands)
+      : channels_(bands),
+        max_open_files_(std::max<std::size_t>(1, options.max_open_files)),
         chunk_cache_bytes_(options.chunk_cache_bytes),
         pool_(max_open_files_, [this](const std::string& path) {
           return std::make_unique<OpenCube>(files_[file_index_.at(path)].header,
                                             chunk_cache_bytes_);
         }) {
-    for (const std::string& path : expand_files(options.files)) add_file(path, options);
-    if (files_.empty()) throw ConfigError("cube: no files given");
+    for (const std::string& path : files) add_file(path, options);
     if (images_.empty()) {
       throw DataError(fmt::format("{}: {}x{} is smaller than a tile of {}x{}",
                                   files_[0].header.path, files_[0].header.height(),
@@ -139,8 +141,10 @@ class Hdf5CubeSource final : public ImageSource {
   }
 
   void add_file(const std::string& path, const CubeOptions& options);
-  void check_channels(const File& file, const std::vector<Channel>& channels) const;
+  std::vector<std::int64_t> find_bands(const CubeHeader& header) const;
   void add_tiles(const CubeHeader& header, const CubeOptions& options);
+  /// Copy a box of the cube as it is stored, in the file's order of axes, of the channels planned.
+  void read_stored(const File& file, std::span<const Hdf5File::Range> box, std::byte* out) const;
   Provenance describe(const File& file, const Window& window) const;
   std::int32_t label_of(const CubeHeader& header, const Window& window) const;
 
@@ -165,33 +169,33 @@ std::int64_t Hdf5CubeSource::cache_bytes() const {
 void Hdf5CubeSource::add_file(const std::string& path, const CubeOptions& options) {
   File file;
   file.header = read_cube_header(Hdf5File(path), options);
-  file.select(select_cube_channels(file.header.channels, options.channels, path));
-  std::vector<Channel> channels = elements_at(file.selected, file.header.channels);
-  if (files_.empty()) {
-    channels_ = std::move(channels);
-  } else {
-    check_channels(file, channels);
-  }
+  file.select(find_bands(file.header));
   file_index_[path] = files_.size();
   files_.push_back(std::move(file));
   add_tiles(files_.back().header, options);
 }
 
-void Hdf5CubeSource::check_channels(const File& file, const std::vector<Channel>& channels) const {
-  const std::string& first = files_[0].header.path;
-  if (channels.size() != channels_.size()) {
-    throw DataError(fmt::format("{} has {} of the selected channels, {} has {}", first,
-                                channels_.size(), file.header.path, channels.size()));
-  }
-  for (std::size_t c = 0; c < channels.size(); ++c) {
-    const bool same =
-        channels[c].name == channels_[c].name ||
-        std::abs(channels[c].wavelength_nm - channels_[c].wavelength_nm) <= kSameWavelength;
-    if (!same) {
-      throw DataError(fmt::format("{} and {} differ in selected channel {}: {} against {}", first,
-                                  file.header.path, c + 1, channels_[c].name, channels[c].name));
+std::vector<std::int64_t> Hdf5CubeSource::find_bands(const CubeHeader& header) const {
+  const std::vector<Channel>& bands = header.channels;
+  std::vector<std::int64_t> found;
+  for (std::size_t c = 0; c < channels_.size(); ++c) {
+    const auto same = [&](const Channel& band) {
+      return band.name == channels_[c].name ||
+             std::abs(band.wavelength_nm - channels_[c].wavelength_nm) <= kSameWavelength;
+    };
+    // Nearly always next to the one before.
+    const auto next = static_cast<std::size_t>(found.empty() ? 0 : found.back() + 1);
+    const auto at = next < bands.size() && same(bands[next])
+                        ? bands.begin() + static_cast<std::ptrdiff_t>(next)
+                        : std::ranges::find_if(bands, same);
+    if (at == bands.end()) {
+      const CubeHeader& first = files_.empty() ? header : files_[0].header;
+      throw DataError(fmt::format("{} has no band {} among its {}, but {} has", header.path,
+                                  channels_[c].name, bands.size(), first.path));
     }
+    found.push_back(at - bands.begin());
   }
+  return found;
 }
 
 void Hdf5CubeSource::add_tiles(const CubeHeader& header, const CubeOptions& options) {
@@ -239,6 +243,14 @@ std::int32_t Hdf5CubeSource::label_of(const CubeHeader& header, const Window& wi
   return static_cast<std::int32_t>(most->first);
 }
 
+void Hdf5CubeSource::read_stored(const File& file, std::span<const Hdf5File::Range> box,
+                                 std::byte* out) const {
+  const CubeHeader& header = file.header;
+  const Hdf5Session session;
+  const OpenCube& open = pool_.get(header.path);
+  open.file().read(header.dataset, open.cube(), box, header.axes.c, file.plan.ranges, out);
+}
+
 Provenance Hdf5CubeSource::read_into(std::int64_t index, const std::optional<Window>& window,
                                      const PixelTarget& target) const {
   const Tile& tile = image(index);
@@ -250,51 +262,51 @@ Provenance Hdf5CubeSource::read_into(std::int64_t index, const std::optional<Win
   Provenance from = describe(file, w);
   if (num_channels == 0) return from;
 
-  std::array<Hdf5File::Range, 3> box;
-  box[header.axis_y] = {w.y, w.y + w.height};
-  box[header.axis_x] = {w.x, w.x + w.width};
-  box[header.axis_c] = {0, num_channels};
-  std::array<std::int64_t, 3> extents{}, strides{};
-  for (std::size_t a = 0; a < 3; ++a) extents[a] = box[a].second - box[a].first;
-  strides = {extents[1] * extents[2], extents[2], 1};
-
+  const CubeAxes& axes = header.axes;
+  std::vector<Hdf5File::Range> box(header.dataset.shape.size(), {0, 1});
+  box[axes.y] = {w.y, w.y + w.height};
+  box[axes.x] = {w.x, w.x + w.width};
+  box[axes.c] = {0, num_channels};
+  std::vector<std::int64_t> strides(box.size(), 1);
+  for (std::size_t a = box.size() - 1; a > 0; --a) {
+    strides[a - 1] = strides[a] * (box[a].second - box[a].first);
+  }
   const DType dtype = *header.dataset.dtype;
   Buffer raw(static_cast<std::size_t>(num_channels * w.height * w.width) * size_of(dtype),
              MemoryKind::ingest);
-  {
-    const Hdf5Session session;
-    const OpenCube& open = pool_.get(header.path);
-    open.file().read(header.dataset, open.cube(), box, header.axis_c, file.plan.ranges, raw.data());
-  }
+  read_stored(file, box, raw.data());
   bytes_decoded_ += static_cast<std::int64_t>(raw.size());
 
-  const auto affine_of = [&](std::int64_t channel) {
-    return target.affine.empty() ? Affine{} : target.affine[static_cast<std::size_t>(channel)];
+  const auto packing_of = [&](std::int64_t output) {
+    const auto c = static_cast<std::size_t>(output);
+    const Affine affine = target.affine.empty() ? Affine{} : target.affine[c];
+    return header.packing_of(file.selected[c]).then(affine);
   };
   // Neighbours in the file that are neighbours in the image are unpacked together.
   const std::vector<std::int64_t>& output = file.plan.output;
   for (std::size_t begin = 0, end; begin < output.size(); begin = end) {
-    const Affine affine = affine_of(output[begin]);
+    const Packing packing = packing_of(output[begin]);
     end = begin + 1;
     while (end < output.size() && output[end] == output[end - 1] + 1 &&
-           affine_of(output[end]) == affine) {
+           packing_of(output[end]) == packing) {
       ++end;
     }
     const RawBlock block{
-        raw.data() + static_cast<std::int64_t>(begin * size_of(dtype)) * strides[header.axis_c],
+        raw.data() + static_cast<std::int64_t>(begin * size_of(dtype)) * strides[axes.c],
         dtype,
         {static_cast<std::int64_t>(end - begin), w.height, w.width},
-        {strides[header.axis_c], strides[header.axis_y], strides[header.axis_x]}};
-    unpack(block, header.packing.then(affine),
-           target.data_cyx + output[begin] * w.height * w.width);
+        {strides[axes.c], strides[axes.y], strides[axes.x]}};
+    unpack(block, packing, target.data_cyx + output[begin] * w.height * w.width);
   }
   return from;
 }
 
 }  // namespace
 
-std::unique_ptr<ImageSource> open_cube(const CubeOptions& options) {
-  return std::make_unique<Hdf5CubeSource>(options);
+std::unique_ptr<ImageSource> open_hdf5_cubes(const std::vector<std::string>& files,
+                                             const CubeOptions& options,
+                                             const std::vector<Channel>& bands) {
+  return std::make_unique<Hdf5CubeSource>(files, options, bands);
 }
 
 }  // namespace trib::io

@@ -8,28 +8,11 @@
 #include <fmt/ranges.h>
 #include <gdal_priv.h>
 
+#include "io/raster/spectral_metadata.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
 namespace {
-
-/// Wavelength in nanometres from the items that ENVI, EnMAP and GDAL 3.10 (IMAGERY) write.
-double find_wavelength(GDALRasterBand& band) {
-  if (const char* centre = band.GetMetadataItem("CENTRAL_WAVELENGTH_UM", "IMAGERY")) {
-    return CPLAtof(centre) * 1000;
-  }
-  const char* wavelength = band.GetMetadataItem("wavelength");
-  if (wavelength == nullptr) return kUnknown;
-  const char* units = band.GetMetadataItem("wavelength_units");
-  const std::string unit = units != nullptr ? units : "nm";
-  const double value = CPLAtof(wavelength);
-  if (EQUAL(unit.c_str(), "nm") || STARTS_WITH_CI(unit.c_str(), "nanomet")) return value;
-  if (EQUAL(unit.c_str(), "um") || unit == "µm" || STARTS_WITH_CI(unit.c_str(), "micromet") ||
-      STARTS_WITH_CI(unit.c_str(), "micron")) {
-    return value * 1000;
-  }
-  return kUnknown;
-}
 
 /// The nodata value as RasterIO delivers it to a float buffer; none if the band has none or NaN.
 std::optional<float> find_nodata(GDALRasterBand& band) {
@@ -53,7 +36,8 @@ std::optional<float> find_nodata(GDALRasterBand& band) {
   return nodata;
 }
 
-RasterBand describe_band(GDALDataset& dataset, int number, const std::string& path) {
+RasterBand describe_band(GDALDataset& dataset, int number, const BandSpectrum& spectrum,
+                         const std::string& path) {
   GDALRasterBand& band = *dataset.GetRasterBand(number);
   const GDALDataType type = band.GetRasterDataType();
   RasterBand described;
@@ -64,7 +48,9 @@ RasterBand describe_band(GDALDataset& dataset, int number, const std::string& pa
   }
   Channel& channel = described.channel;
   channel.units = band.GetUnitType();
-  channel.wavelength_nm = find_wavelength(band);
+  channel.wavelength_nm = spectrum.wavelength_nm;
+  channel.fwhm_nm = spectrum.fwhm_nm;
+  channel.bad = spectrum.bad;
   channel.name = band.GetDescription();
   if (channel.name.empty()) {
     channel.name = std::isnan(channel.wavelength_nm) ? fmt::format("B{:02}", number)
@@ -76,6 +62,7 @@ RasterBand describe_band(GDALDataset& dataset, int number, const std::string& pa
   coding.nodata = find_nodata(band);
   coding.scale = band.GetScale();
   coding.offset = band.GetOffset();
+  if (coding.scale == 1 && coding.offset == 0) coding.scale = envi_reflectance_scale(dataset);
   coding.masked = band.GetMaskFlags() == GMF_PER_DATASET;
   return described;
 }
@@ -93,11 +80,13 @@ std::vector<RasterBand> describe_bands(const GdalDataset& dataset) {
         parts.empty() ? ""
                       : fmt::format("; open one of its subdatasets: {}", fmt::join(parts, ", "))));
   }
+  const std::vector<BandSpectrum> spectra = band_spectra(dataset.gdal());
   std::vector<RasterBand> bands;
   bands.reserve(static_cast<std::size_t>(count));
   std::unordered_map<std::string, int> occurrences;
   for (int number = 1; number <= count; ++number) {
-    bands.push_back(describe_band(dataset.gdal(), number, dataset.path()));
+    const BandSpectrum& spectrum = spectra[static_cast<std::size_t>(number - 1)];
+    bands.push_back(describe_band(dataset.gdal(), number, spectrum, dataset.path()));
     ++occurrences[bands.back().channel.name];
   }
   for (RasterBand& band : bands) {
