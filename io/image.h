@@ -22,6 +22,8 @@ struct Channel {
   std::string units;  ///< as the file says, may be empty
   double wavelength_nm = kUnknown;
   double level_hpa = kUnknown;
+  double fwhm_nm = kUnknown;  ///< full width at half maximum of the band's spectral response
+  bool bad = false;           ///< its file says that the band is of no use
 };
 
 /// A rectangle of pixels.

@@ -248,8 +248,9 @@ PixelStorage storage_of(const CubeHeader& cube, const Extent& window) {
   const auto axis = [&](std::size_t a, std::int64_t wanted) {
     return AxisRead{d.shape[a], d.chunks.empty() ? 1 : d.chunks[a], std::min(wanted, d.shape[a])};
   };
-  return {static_cast<std::int64_t>(size_of(*d.dtype)), axis(cube.axis_c, d.shape[cube.axis_c]),
-          axis(cube.axis_y, window.height), axis(cube.axis_x, window.width),
+  const CubeAxes& axes = cube.axes;
+  return {static_cast<std::int64_t>(size_of(*d.dtype)), axis(axes.c, d.shape[axes.c]),
+          axis(axes.y, window.height), axis(axes.x, window.width),
           decodes_in_parallel(cube.path, d.path)};
 }
 
@@ -267,6 +268,9 @@ void add_cube(const Hdf5File& file, const Extent& window, FileReport& report) {
   if (!std::isnan(low->wavelength_nm)) {
     fact("wavelengths", fmt::format("{:g} to {:g} nm", low->wavelength_nm, high->wavelength_nm));
   }
+  if (const auto bad = std::ranges::count_if(cube.channels, &Channel::bad); bad > 0) {
+    fact("bad bands", fmt::format("{}, dropped when read unless bad_bands is keep", bad));
+  }
   if (cube.geo != nullptr) {
     fact("coordinate system", cube.geo->crs_wkt);
     fact("geotransform", fmt::format("{}", fmt::join(cube.geo->transform, ", ")));
@@ -276,7 +280,9 @@ void add_cube(const Hdf5File& file, const Extent& window, FileReport& report) {
   fact("read amplification of the whole", amplification_text(read_cost(axes, whole.element_bytes)));
   add_typical_reads(storage_of(cube, window), report);
   std::ranges::find(report.variables, cube.dataset.path, &FileReport::Variable::name)->note =
-      packing_text(cube.packing);
+      cube.packing.size() == 1
+          ? packing_text(cube.packing[0])
+          : "each channel packed its own way, the first as " + packing_text(cube.packing[0]);
   report.channels = cube.channels;
 }
 

@@ -1,4 +1,4 @@
-// Choosing channels of hyperspectral cubes.
+// Choosing bands of hyperspectral cubes.
 #pragma once
 
 #include <cstdint>
@@ -9,10 +9,18 @@
 
 namespace trib::io {
 
-/// Positions of the selected channels in `available`: select_channels(), and wavelengths that stand
-/// for the nearest channel.
-std::vector<std::int64_t> select_cube_channels(const std::vector<Channel>& available,
-                                               const std::vector<std::string>& selection,
-                                               const std::string& file);
+/// Mark the bands that are not to be used (Channel::bad) as `wishes` say: "drop" leaves the marks
+/// of the file, "keep" (alone) takes all away, and bands are marked instead by wavelength range
+/// ("1340nm..1445nm", which may be empty), wavelength, name, number from 1 or range of these.
+/// Throws ConfigError for a wish that names no band.
+void mark_bad_bands(std::vector<Channel>& bands, const std::vector<std::string>& wishes,
+                    const std::string& file);
+
+/// Positions of the selected bands in `bands`: select_channels(), and wavelengths that stand for
+/// the nearest band. Ranges include bad bands; a band named by itself may not be bad, and the
+/// nearest is sought among the others. Throws ConfigError.
+std::vector<std::int64_t> select_bands(const std::vector<Channel>& bands,
+                                       const std::vector<std::string>& selection,
+                                       const std::string& file);
 
 }  // namespace trib::io

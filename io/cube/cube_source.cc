@@ -4,14 +4,15 @@
 #include <array>
 #include <atomic>
 #include <cmath>
+#include <cstddef>
 #include <map>
 #include <numeric>
 
 #include <fmt/format.h>
 
 #include "io/chunks/hdf5_array.h"
-#include "io/cube/cube_channels.h"
 #include "io/cube/cube_file.h"
+#include "io/cube/hdf5_cubes.h"
 #include "io/file_pool.h"
 #include "io/hdf5_lock.h"
 #include "io/kept_channels.h"
@@ -100,14 +101,15 @@ ChannelPlan plan_channels(const std::vector<std::int64_t>& selected) {
 
 class Hdf5CubeSource final : public ImageSource {
  public:
-  explicit Hdf5CubeSource(const CubeOptions& options)
-      : max_open_files_(std::max<std::size_t>(1, options.max_open_files)),
+  Hdf5CubeSource(const std::vector<std::string>& files, const CubeOptions& options,
+                 const std::vector<Channel>& bands)
+      : channels_(bands),
+        max_open_files_(std::max<std::size_t>(1, options.max_open_files)),
         cache_(options.cache_bytes),
         pool_(max_open_files_, [this](const std::string& path) {
           return std::make_unique<OpenCube>(files_[file_index_.at(path)].header);
         }) {
-    for (const std::string& path : expand_files(options.files)) add_file(path, options);
-    if (files_.empty()) throw ConfigError("cube: no files given");
+    for (const std::string& path : files) add_file(path, options);
     if (images_.empty()) {
       throw DataError(fmt::format("{}: {}x{} is smaller than a tile of {}x{}",
                                   files_[0].header.path, files_[0].header.height(),
@@ -162,11 +164,13 @@ class Hdf5CubeSource final : public ImageSource {
   }
 
   void add_file(const std::string& path, const CubeOptions& options);
-  void check_channels(const File& file, const std::vector<Channel>& channels) const;
+  std::vector<std::int64_t> find_bands(const CubeHeader& header) const;
   void add_tiles(const CubeHeader& header, const CubeOptions& options);
   Provenance describe(const File& file, const Window& window) const;
   std::int32_t label_of(const CubeHeader& header, const Window& window) const;
   std::int64_t library_caches() const;
+  /// How a channel of the image is packed, with what becomes of its values.
+  static Packing packing_of(const File& file, std::size_t channel, const PixelTarget& target);
   void read_array(const File& file, const Window& w, const PixelTarget& target) const;
   void read_by_library(const File& file, const Window& w, const PixelTarget& target) const;
 
@@ -202,36 +206,40 @@ void Hdf5CubeSource::add_file(const std::string& path, const CubeOptions& option
   File file;
   const Hdf5File opened(path);
   file.header = read_cube_header(opened, options);
-  if (const auto array = open_array(opened, file.header.dataset)) {
+  // An array is read with one list of missing numbers.
+  const bool misses_alike = std::ranges::all_of(file.header.packing, [&](const Packing& packing) {
+    return packing.missing == file.header.packing.front().missing;
+  });
+  if (const auto array = open_array(opened, file.header.dataset); array != nullptr && misses_alike) {
     file.bytes_in_chunks = array->bytes_in_chunks();
   }
-  file.select(select_cube_channels(file.header.channels, options.channels, path));
-  std::vector<Channel> channels = elements_at(file.selected, file.header.channels);
-  if (files_.empty()) {
-    channels_ = std::move(channels);
-  } else {
-    check_channels(file, channels);
-  }
+  file.select(find_bands(file.header));
   file_index_[path] = files_.size();
   files_.push_back(std::move(file));
   add_tiles(files_.back().header, options);
 }
 
-void Hdf5CubeSource::check_channels(const File& file, const std::vector<Channel>& channels) const {
-  const std::string& first = files_[0].header.path;
-  if (channels.size() != channels_.size()) {
-    throw DataError(fmt::format("{} has {} of the selected channels, {} has {}", first,
-                                channels_.size(), file.header.path, channels.size()));
-  }
-  for (std::size_t c = 0; c < channels.size(); ++c) {
-    const bool same =
-        channels[c].name == channels_[c].name ||
-        std::abs(channels[c].wavelength_nm - channels_[c].wavelength_nm) <= kSameWavelength;
-    if (!same) {
-      throw DataError(fmt::format("{} and {} differ in selected channel {}: {} against {}", first,
-                                  file.header.path, c + 1, channels_[c].name, channels[c].name));
+std::vector<std::int64_t> Hdf5CubeSource::find_bands(const CubeHeader& header) const {
+  const std::vector<Channel>& bands = header.channels;
+  std::vector<std::int64_t> found;
+  for (std::size_t c = 0; c < channels_.size(); ++c) {
+    const auto same = [&](const Channel& band) {
+      return band.name == channels_[c].name ||
+             std::abs(band.wavelength_nm - channels_[c].wavelength_nm) <= kSameWavelength;
+    };
+    // Nearly always next to the one before.
+    const auto next = static_cast<std::size_t>(found.empty() ? 0 : found.back() + 1);
+    const auto at = next < bands.size() && same(bands[next])
+                        ? bands.begin() + static_cast<std::ptrdiff_t>(next)
+                        : std::ranges::find_if(bands, same);
+    if (at == bands.end()) {
+      const CubeHeader& first = files_.empty() ? header : files_[0].header;
+      throw DataError(fmt::format("{} has no band {} among its {}, but {} has", header.path,
+                                  channels_[c].name, bands.size(), first.path));
     }
+    found.push_back(at - bands.begin());
   }
+  return found;
 }
 
 void Hdf5CubeSource::add_tiles(const CubeHeader& header, const CubeOptions& options) {
@@ -314,62 +322,80 @@ void Hdf5CubeSource::read_array(const File& file, const Window& w,
   }
   ArrayBox box;
   box.index.assign(array->shape().size(), 0);
-  box.axis_c = static_cast<int>(header.axis_c);
+  box.axis_c = static_cast<int>(header.axes.c);
   box.runs = file.plan.runs;
-  box.y = {static_cast<int>(header.axis_y), w.y, w.height};
-  box.x = {static_cast<int>(header.axis_x), w.x, w.width};
+  box.y = {static_cast<int>(header.axes.y), w.y, w.height};
+  box.x = {static_cast<int>(header.axes.x), w.x, w.width};
   const ChunkKey key{static_cast<std::uint32_t>(file_index_.at(header.path)), 0, 0};
-  array->read(box, header.packing, target.affine, cache_, key,
-              {target.data_cyx, w.height * w.width, w.width});
+  const ValueBlock out{target.data_cyx, w.height * w.width, w.width};
+  if (header.packing.size() == 1) {
+    array->read(box, header.packing.front(), target.affine, cache_, key, out);
+    return;
+  }
+  // Bands packed each in its own way: unpacking is a part of the maps.
+  std::vector<Affine> maps;
+  for (std::size_t c = 0; c < channels_.size(); ++c) {
+    const Packing packing = packing_of(file, c, target);
+    maps.push_back({packing.scale, packing.offset});
+  }
+  array->read(box, {1, 0, header.packing.front().missing}, maps, cache_, key, out);
+}
+
+Packing Hdf5CubeSource::packing_of(const File& file, std::size_t channel,
+                                   const PixelTarget& target) {
+  const Affine affine = target.affine.empty() ? Affine{} : target.affine[channel];
+  return file.header.packing_of(file.selected[channel]).then(affine);
 }
 
 void Hdf5CubeSource::read_by_library(const File& file, const Window& w,
                                      const PixelTarget& target) const {
   const CubeHeader& header = file.header;
   const auto num_channels = static_cast<std::int64_t>(channels_.size());
-  std::array<Hdf5File::Range, 3> box;
-  box[header.axis_y] = {w.y, w.y + w.height};
-  box[header.axis_x] = {w.x, w.x + w.width};
-  box[header.axis_c] = {0, num_channels};
-  std::array<std::int64_t, 3> extents{}, strides{};
-  for (std::size_t a = 0; a < 3; ++a) extents[a] = box[a].second - box[a].first;
-  strides = {extents[1] * extents[2], extents[2], 1};
-
+  const CubeAxes& axes = header.axes;
+  std::vector<Hdf5File::Range> box(header.dataset.shape.size(), {0, 1});
+  box[axes.y] = {w.y, w.y + w.height};
+  box[axes.x] = {w.x, w.x + w.width};
+  box[axes.c] = {0, num_channels};
+  std::vector<std::int64_t> strides(box.size(), 1);
+  for (std::size_t a = box.size() - 1; a > 0; --a) {
+    strides[a - 1] = strides[a] * (box[a].second - box[a].first);
+  }
   const DType dtype = *header.dataset.dtype;
   Buffer raw(static_cast<std::size_t>(num_channels * w.height * w.width) * size_of(dtype),
              MemoryKind::ingest);
   {
     const Hdf5Session session;
     const OpenCube& open = pool_.get(header.path);
-    open.file().read(header.dataset, open.cube(), box, header.axis_c, file.plan.ranges, raw.data());
+    open.file().read(header.dataset, open.cube(), box, axes.c, file.plan.ranges, raw.data());
   }
 
-  const auto affine_of = [&](std::int64_t channel) {
-    return target.affine.empty() ? Affine{} : target.affine[static_cast<std::size_t>(channel)];
-  };
   // Neighbours in the file that are neighbours in the image are unpacked together.
   const std::vector<std::int64_t>& output = file.plan.output;
+  const auto packing_at = [&](std::size_t i) {
+    return packing_of(file, static_cast<std::size_t>(output[i]), target);
+  };
   for (std::size_t begin = 0, end; begin < output.size(); begin = end) {
-    const Affine affine = affine_of(output[begin]);
+    const Packing packing = packing_at(begin);
     end = begin + 1;
     while (end < output.size() && output[end] == output[end - 1] + 1 &&
-           affine_of(output[end]) == affine) {
+           packing_at(end) == packing) {
       ++end;
     }
     const RawBlock block{
-        raw.data() + static_cast<std::int64_t>(begin * size_of(dtype)) * strides[header.axis_c],
+        raw.data() + static_cast<std::int64_t>(begin * size_of(dtype)) * strides[axes.c],
         dtype,
         {static_cast<std::int64_t>(end - begin), w.height, w.width},
-        {strides[header.axis_c], strides[header.axis_y], strides[header.axis_x]}};
-    unpack(block, header.packing.then(affine),
-           target.data_cyx + output[begin] * w.height * w.width);
+        {strides[axes.c], strides[axes.y], strides[axes.x]}};
+    unpack(block, packing, target.data_cyx + output[begin] * w.height * w.width);
   }
 }
 
 }  // namespace
 
-std::unique_ptr<ImageSource> open_cube(const CubeOptions& options) {
-  return std::make_unique<Hdf5CubeSource>(options);
+std::unique_ptr<ImageSource> open_hdf5_cubes(const std::vector<std::string>& files,
+                                             const CubeOptions& options,
+                                             const std::vector<Channel>& bands) {
+  return std::make_unique<Hdf5CubeSource>(files, options, bands);
 }
 
 }  // namespace trib::io

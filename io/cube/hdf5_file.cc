@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <hdf5.h>
-#include <strings.h>
 
 #include "io/chunks/hdf5_places.h"
 #include "io/file_kind.h"
@@ -98,28 +97,6 @@ std::string filters_of(hid_t properties) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
-// First string of an attribute or dataset of text, read through `read`.
-std::string first_string(hid_t type, hid_t space, const std::function<herr_t(hid_t, void*)>& read) {
-  const auto count =
-      static_cast<std::size_t>(std::max<hssize_t>(0, H5Sget_simple_extent_npoints(space)));
-  if (count == 0) return "";
-  const Hdf5Handle memory(H5Tcopy(type), H5Tclose);
-  if (H5Tis_variable_str(type) > 0) {
-    std::vector<char*> strings(count, nullptr);
-    if (read(memory.id(), strings.data()) < 0) return "";
-    std::string text = strings[0] != nullptr ? strings[0] : "";
-    H5Dvlen_reclaim(memory.id(), space, H5P_DEFAULT, strings.data());
-    return text;
-  }
-  const std::size_t length = H5Tget_size(type);
-  std::string text(length * count, '\0');
-  if (read(memory.id(), text.data()) < 0) return "";
-  text.resize(length);
-  text.resize(std::min(length, text.find('\0')));
-  while (!text.empty() && text.back() == ' ') text.pop_back();
-  return text;
-}
-
 }  // namespace
 
 std::string Hdf5Dataset::name() const {
@@ -175,61 +152,6 @@ const Hdf5Dataset* Hdf5File::find(const std::string& dataset_path) const {
   const std::string absolute = dataset_path.starts_with('/') ? dataset_path : "/" + dataset_path;
   const auto found = std::ranges::find(datasets_, absolute, &Hdf5Dataset::path);
   return found == datasets_.end() ? nullptr : &*found;
-}
-
-Hdf5Handle Hdf5File::open_attribute(const std::string& object, const std::string& attribute) const {
-  const Hdf5Handle holder(H5Oopen(file_.id(), object.c_str(), H5P_DEFAULT), H5Oclose);
-  if (!holder.valid()) return {};
-  struct Search {
-    const std::string& wanted;
-    std::string found;
-  } search{attribute, ""};
-  const auto visit = [](hid_t, const char* name, const H5A_info_t*, void* data) -> herr_t {
-    auto& s = *static_cast<Search*>(data);
-    if (strcasecmp(name, s.wanted.c_str()) != 0) return 0;
-    s.found = name;
-    return 1;
-  };
-  if (H5Aiterate2(holder.id(), H5_INDEX_NAME, H5_ITER_INC, nullptr, visit, &search) <= 0) return {};
-  return {H5Aopen(holder.id(), search.found.c_str(), H5P_DEFAULT), H5Aclose};
-}
-
-std::vector<double> Hdf5File::numbers(const std::string& object,
-                                      const std::string& attribute) const {
-  const Hdf5Session session;
-  const Hdf5Handle handle = open_attribute(object, attribute);
-  if (!handle.valid()) return {};
-  const Hdf5Handle type(H5Aget_type(handle.id()), H5Tclose);
-  const Hdf5Handle space(H5Aget_space(handle.id()), H5Sclose);
-  if (!dtype_of(type.id()).first) return {};
-  const hssize_t count = H5Sget_simple_extent_npoints(space.id());
-  std::vector<double> numbers(static_cast<std::size_t>(std::max<hssize_t>(0, count)));
-  if (!numbers.empty() && H5Aread(handle.id(), H5T_NATIVE_DOUBLE, numbers.data()) < 0) {
-    fail(fmt::format("attribute {} of {}", attribute, object));
-  }
-  return numbers;
-}
-
-std::string Hdf5File::text(const std::string& object, const std::string& attribute) const {
-  const Hdf5Session session;
-  const Hdf5Handle handle = open_attribute(object, attribute);
-  if (!handle.valid()) return "";
-  const Hdf5Handle type(H5Aget_type(handle.id()), H5Tclose);
-  const Hdf5Handle space(H5Aget_space(handle.id()), H5Sclose);
-  if (H5Tget_class(type.id()) != H5T_STRING) return "";
-  return first_string(type.id(), space.id(),
-                      [&](hid_t memory, void* out) { return H5Aread(handle.id(), memory, out); });
-}
-
-std::string Hdf5File::text(const Hdf5Dataset& dataset) const {
-  const Hdf5Session session;
-  const Hdf5Handle handle = open(dataset, 0);
-  const Hdf5Handle type(H5Dget_type(handle.id()), H5Tclose);
-  const Hdf5Handle space(H5Dget_space(handle.id()), H5Sclose);
-  if (H5Tget_class(type.id()) != H5T_STRING) return "";
-  return first_string(type.id(), space.id(), [&](hid_t memory, void* out) {
-    return H5Dread(handle.id(), memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, out);
-  });
 }
 
 Hdf5Handle Hdf5File::open(const Hdf5Dataset& dataset, std::size_t cache_bytes) const {

@@ -42,8 +42,15 @@ class Hdf5File {
 
   /// Numeric attribute of an object by name, whatever its case; empty if absent or not numeric.
   std::vector<double> numbers(const std::string& object, const std::string& attribute) const;
-  /// Text attribute, likewise.
+  /// Text attribute, likewise; the first of several strings.
   std::string text(const std::string& object, const std::string& attribute) const;
+  /// All strings of a text attribute, likewise.
+  std::vector<std::string> texts(const std::string& object, const std::string& attribute) const;
+  /// Names of an object's attributes.
+  std::vector<std::string> attributes(const std::string& object) const;
+  /// Names of a dataset's axes: those of the dimension scales attached to it, as netCDF-4 does.
+  /// Empty where an axis has none.
+  std::vector<std::string> scale_names(const Hdf5Dataset& dataset) const;
   /// First string of a dataset of text.
   std::string text(const Hdf5Dataset& dataset) const;
 

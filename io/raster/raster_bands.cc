@@ -9,28 +9,11 @@
 #include <fmt/ranges.h>
 #include <gdal_priv.h>
 
+#include "io/raster/spectral_metadata.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
 namespace {
-
-/// Wavelength in nanometres from the items that ENVI, EnMAP and GDAL 3.10 (IMAGERY) write.
-double find_wavelength(GDALRasterBand& band) {
-  if (const char* centre = band.GetMetadataItem("CENTRAL_WAVELENGTH_UM", "IMAGERY")) {
-    return CPLAtof(centre) * 1000;
-  }
-  const char* wavelength = band.GetMetadataItem("wavelength");
-  if (wavelength == nullptr) return kUnknown;
-  const char* units = band.GetMetadataItem("wavelength_units");
-  const std::string unit = units != nullptr ? units : "nm";
-  const double value = CPLAtof(wavelength);
-  if (EQUAL(unit.c_str(), "nm") || STARTS_WITH_CI(unit.c_str(), "nanomet")) return value;
-  if (EQUAL(unit.c_str(), "um") || unit == "µm" || STARTS_WITH_CI(unit.c_str(), "micromet") ||
-      STARTS_WITH_CI(unit.c_str(), "micron")) {
-    return value * 1000;
-  }
-  return kUnknown;
-}
 
 /// The nodata value as RasterIO delivers it to a float buffer; none if the band has none or NaN.
 std::optional<float> find_nodata(GDALRasterBand& band) {
@@ -60,7 +43,8 @@ bool is_alpha(GDALRasterBand& band) {
          (*description == '\0' || EQUAL(description, "alpha"));
 }
 
-RasterBand describe_band(GDALDataset& dataset, int number, const std::string& path) {
+RasterBand describe_band(GDALDataset& dataset, int number, const BandSpectrum& spectrum,
+                         const std::string& path) {
   GDALRasterBand& band = *dataset.GetRasterBand(number);
   const GDALDataType type = band.GetRasterDataType();
   RasterBand described;
@@ -72,7 +56,9 @@ RasterBand describe_band(GDALDataset& dataset, int number, const std::string& pa
   }
   Channel& channel = described.channel;
   channel.units = band.GetUnitType();
-  channel.wavelength_nm = find_wavelength(band);
+  channel.wavelength_nm = spectrum.wavelength_nm;
+  channel.fwhm_nm = spectrum.fwhm_nm;
+  channel.bad = spectrum.bad;
   channel.name = band.GetDescription();
   if (channel.name.empty() && described.is_alpha) channel.name = "alpha";
   if (channel.name.empty()) {
@@ -85,6 +71,7 @@ RasterBand describe_band(GDALDataset& dataset, int number, const std::string& pa
   coding.nodata = find_nodata(band);
   coding.scale = band.GetScale();
   coding.offset = band.GetOffset();
+  if (coding.scale == 1 && coding.offset == 0) coding.scale = envi_reflectance_scale(dataset);
   const int mask = band.GetMaskFlags();
   coding.own_mask = mask == 0;
   coding.masked = coding.own_mask || ((mask & GMF_PER_DATASET) != 0 && (mask & GMF_ALPHA) == 0);
@@ -104,11 +91,13 @@ std::vector<RasterBand> describe_bands(const GdalDataset& dataset) {
         parts.empty() ? ""
                       : fmt::format("; open one of its subdatasets: {}", fmt::join(parts, ", "))));
   }
+  const std::vector<BandSpectrum> spectra = band_spectra(dataset.gdal());
   std::vector<RasterBand> bands;
   bands.reserve(static_cast<std::size_t>(count));
   std::unordered_map<std::string, int> occurrences;
   for (int number = 1; number <= count; ++number) {
-    bands.push_back(describe_band(dataset.gdal(), number, dataset.path()));
+    const BandSpectrum& spectrum = spectra[static_cast<std::size_t>(number - 1)];
+    bands.push_back(describe_band(dataset.gdal(), number, spectrum, dataset.path()));
     ++occurrences[bands.back().channel.name];
   }
   const auto alpha = std::find_if(bands.begin(), bands.end(),

@@ -116,14 +116,11 @@ std::optional<FileReport> inspect_raster(const std::string& path, const Extent& 
     int block_width = 0;
     int block_height = 0;
     gdal.GetRasterBand(band.coding.number)->GetBlockSize(&block_width, &block_height);
-    FileReport::Variable variable;
-    variable.name = band.channel.name;
-    variable.dtype = band.dtype;
-    variable.shape = fmt::format("[{}, {}]", gdal.GetRasterYSize(), gdal.GetRasterXSize());
-    variable.chunks = fmt::format("[{}, {}]", block_height, block_width);
-    variable.filters = compression != nullptr ? compression : "";
-    variable.note = describe_note(band);
-    report.variables.push_back(std::move(variable));
+    report.variables.push_back(
+        {band.channel.name, band.dtype,
+         fmt::format("[{}, {}]", gdal.GetRasterYSize(), gdal.GetRasterXSize()),
+         fmt::format("[{}, {}]", block_height, block_width),
+         compression != nullptr ? compression : "", describe_note(band)});
     report.channels.push_back(band.channel);
   }
   return report;

@@ -9,26 +9,50 @@ namespace {
 StageDeclaration declaration() {
   StageDeclaration d;
   d.type = "read.cube";
-  d.summary = "Read hyperspectral cubes from HDF5 files, one image a cube or tile.";
+  d.summary =
+      "Read hyperspectral cubes from HDF5, ENVI, GeoTIFF and other files, one image a cube or "
+      "tile.";
   d.inputs = StageDeclaration::Inputs::none;
   d.parameters = {
-      param::strings("files", "Files or patterns (*, ?, [..], {a,b}).").mandatory(),
+      param::strings("files",
+                     "Files or patterns (*, ?, [..], {a,b}); an ENVI cube by its header or data "
+                     "file.")
+          .mandatory(),
       param::string("dataset",
                     "Path of the cube in the file, or its last part; if left empty, the largest "
                     "dataset with three axes.")
           .or_else(""),
       param::string("axes",
-                    "Meaning of the dataset's axes, a permutation of yxc (row, column, channel); "
-                    "'auto' finds the channels by the list of wavelengths.")
+                    "Meaning of an HDF5 dataset's axes, a permutation of yxc (row, column, "
+                    "channel); 'auto' goes by the file's names of axes or finds the channels by "
+                    "the list of wavelengths.")
           .or_else("auto"),
       param::string(
           "wavelengths",
-          "Path of the dataset or attribute with the channels' wavelengths; if left empty, "
+          "Path of the HDF5 dataset or attribute with the channels' wavelengths; if left empty, "
           "one called wavelength(s).")
           .or_else(""),
       param::strings("channels",
                      "Wavelength ranges (400nm..900nm), the nearest to one (550nm), numbers from 1 "
                      "(10..20) or names; all if left out."),
+      param::strings("bad_bands",
+                     "Bands to leave out: 'drop' for those that the file calls bad or that are "
+                     "missing throughout, 'keep' for none, and selections as in channels.")
+          .or_else("[drop]"),
+      param::integer("bin", "Mean of so many neighbouring bands as one channel.")
+          .unit_is("bands")
+          .at_least(1)
+          .or_else(1),
+      param::strings("centres",
+                     "Resample to channels of these centres ([450nm, 550nm]) by a Gaussian "
+                     "response."),
+      param::strings("widths",
+                     "Full widths at half maximum for centres, one for all or one each; if left "
+                     "out, the distance of the centres."),
+      param::string("sensor",
+                    "Resample to the bands of a table (CSV) with columns wavelength and fwhm and "
+                    "perhaps name.")
+          .or_else(""),
       param::number("scale",
                     "Factor from stored to physical values, in place of what the file says."),
       param::number("nodata", "Stored value that means missing, in place of what the file says."),
@@ -37,7 +61,8 @@ StageDeclaration declaration() {
           .at_least(1),
       param::boolean("keep_partial_tiles", "Keep the smaller tiles at the right and lower border.")
           .or_else(false),
-      param::string("labels", "Path of a dataset of classes; an image gets its most frequent one.")
+      param::string("labels",
+                    "Path of an HDF5 dataset of classes; an image gets its most frequent one.")
           .or_else(""),
       param::bytes("cache", "Memory for decoded chunks, shared by all threads.")
           .at_least(0)
@@ -56,6 +81,11 @@ class ReadCube : public ImageSetStage {
     options_.axes = p.string("axes");
     options_.wavelengths = p.string("wavelengths");
     if (p.has("channels")) options_.channels = p.strings("channels");
+    options_.bad_bands = p.strings("bad_bands");
+    options_.bin = p.integer("bin");
+    if (p.has("centres")) options_.centres = p.strings("centres");
+    if (p.has("widths")) options_.widths = p.strings("widths");
+    options_.sensor = p.string("sensor");
     if (p.has("scale")) options_.scale = p.number("scale");
     if (p.has("nodata")) options_.nodata = p.number("nodata");
     if (p.has("tile")) options_.tile = io::Extent{p.size("tile")[0], p.size("tile")[1]};

@@ -159,7 +159,7 @@ TEST(KeptChannels, Cubes) {
   TRIB_NEEDS_DATA("hyperspectral/neon_sjer_native_426band.h5");
   expect_parts_make_the_whole(cube("hyperspectral/neon_sjer_native_426band.h5"), 0, each(426, 4));
   expect_parts_make_the_whole(cube("hyperspectral/enmap_potsdam_tile_96_96_224band.h5"), 0,
-                              each(224, 2), Window{1, 2, 20, 30});
+                              each(218, 2), Window{1, 2, 20, 30});
   expect_parts_make_the_whole(
       cube("hyperspectral/jasper_ridge_aviris_198band.h5", {"150..151", "10..13", "101", "4"}), 0,
       each(8, 2));
