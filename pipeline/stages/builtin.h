@@ -19,6 +19,7 @@ void register_batch(Registry& registry);
 void register_model_stages(Registry& registry);
 void register_train(Registry& registry);
 void register_write_tensors(Registry& registry);
+void register_write_netcdf(Registry& registry);
 void register_sink(Registry& registry);
 
 /// All of them.
