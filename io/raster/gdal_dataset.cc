@@ -13,6 +13,9 @@
 #include <gdal_priv.h>
 
 #include "io/hdf5_lock.h"
+#include "io/opening_file.h"
+#include "io/raster/jpeg2000_file.h"
+#include "io/raster/raw_file.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -63,6 +66,7 @@ class SideFiles {
 };
 
 GDALDataset* open(const std::string& path, const char* const* drivers, bool side_files) {
+  const OpeningFile opening(path);
   const SideFiles scope(side_files);
   return GDALDataset::Open(path.c_str(), GDAL_OF_RASTER | GDAL_OF_READONLY | GDAL_OF_VERBOSE_ERROR,
                            drivers);
@@ -118,7 +122,10 @@ GdalDataset::GdalDataset(const std::string& path, const std::string& driver) : p
       dataset_ = open(path, only.data(), side_files);
     }
     if (dataset_ == nullptr) dataset_ = open(path, lock_free_drivers().data(), side_files);
-    if (dataset_ != nullptr) return;
+    if (dataset_ != nullptr) {
+      check_contents();
+      return;
+    }
   }
   const std::lock_guard guard(hdf5_family_lock());
   const GdalErrors errors;
@@ -127,6 +134,16 @@ GdalDataset::GdalDataset(const std::string& path, const std::string& driver) : p
     throw DataError(fmt::format("{}: cannot be opened: {}", path, errors.text()));
   }
   needs_lock_ = is_locked(this->driver());
+}
+
+void GdalDataset::check_contents() {
+  try {
+    check_raw_file(*dataset_, path_);
+    if (driver() == "JP2OpenJPEG") check_jpeg2000_file(path_);
+  } catch (...) {
+    GDALClose(dataset_);  // no destructor will
+    throw;
+  }
 }
 
 GdalDataset::~GdalDataset() {

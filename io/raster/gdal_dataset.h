@@ -47,6 +47,8 @@ class GdalDataset {
   std::unique_lock<std::recursive_mutex> lock() const;
 
  private:
+  void check_contents();
+
   std::string path_;
   GDALDataset* dataset_ = nullptr;
   bool needs_lock_ = false;
