@@ -8,6 +8,7 @@
 
 #include "ops/base/error.h"
 #include "ops/base/random.h"
+#include "pipeline/stages/open_readable.h"
 #include "pipeline/stages/read_error_parameters.h"
 
 namespace trib::pipeline {
@@ -47,7 +48,9 @@ ImageSetStage::ImageSetStage(const StageContext& context)
       read_errors_(read_errors_of(context.parameters)) {}
 
 StreamInfo ImageSetStage::prepare() {
-  source_ = open();
+  unreadable_ = open_readable(
+      files(), read_errors_, [this](const auto& list) { source_ = open(list); },
+      [this](const std::string& file) { open({file}); });
   const std::int64_t count = source_->size();
   std::vector<std::int64_t> order(static_cast<std::size_t>(count));
   std::iota(order.begin(), order.end(), 0);

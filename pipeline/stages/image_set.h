@@ -32,6 +32,7 @@ class ImageSetStage : public SourceStage {
   }
   bool holds_out() const override { return holdout_ > 0; }
   ReadErrors read_errors() const override { return read_errors_; }
+  std::vector<UnreadableFile> unreadable_files() const override { return unreadable_; }
   std::int64_t bytes_decoded() const override { return source_->bytes_decoded(); }
   std::int64_t cache_bytes() const override { return source_->cache_bytes(); }
   void limit_cache(std::int64_t bytes) override { source_->limit_cache(bytes); }
@@ -39,7 +40,9 @@ class ImageSetStage : public SourceStage {
   std::string describe(Split split, std::int64_t item) const override;
 
  protected:
-  virtual std::unique_ptr<io::ImageSource> open() const = 0;
+  /// Files or patterns, as the graph gives them.
+  virtual const std::vector<std::string>& files() const = 0;
+  virtual std::unique_ptr<io::ImageSource> open(const std::vector<std::string>& files) const = 0;
 
  private:
   std::int64_t image_of(Split split, std::int64_t item) const;
@@ -48,6 +51,7 @@ class ImageSetStage : public SourceStage {
   double holdout_;
   ItemOrder order_;
   ReadErrors read_errors_;
+  std::vector<UnreadableFile> unreadable_;
   std::unique_ptr<io::ImageSource> source_;
   std::vector<std::int64_t> train_, eval_;
 };
