@@ -9,6 +9,7 @@
 #include <fnmatch.h>
 
 #include "io/image_source.h"
+#include "io/opening_file.h"
 #include "io/raster/gdal_dataset.h"
 #include "ops/base/error.h"
 
@@ -129,6 +130,7 @@ std::vector<std::string> expand_files(const std::vector<std::string>& patterns) 
   const GdalErrors quiet;
   std::vector<std::string> files;
   for (const std::string& pattern : patterns) {
+    const OpeningFile opening(pattern);
     if (is_subdataset(pattern) || is_file(pattern)) {
       files.push_back(pattern);
       continue;

@@ -21,6 +21,7 @@
 #include "io/grid/grid_file.h"
 #include "io/grid/grid_series.h"
 #include "io/image_source.h"
+#include "io/opening_file.h"
 #include "io/raster/raster_source.h"
 #include "io/typical_reads.h"
 #include "ops/base/error.h"
@@ -352,6 +353,7 @@ FileReport inspect_file(const std::string& path) {
 }
 
 FileReport inspect_file(const std::string& path, const Extent& window) {
+  const OpeningFile opening(path);
   // Names that only GDAL understands: inside archives, parts of files.
   if (std::filesystem::is_regular_file(path)) {
     switch (file_kind(path)) {

@@ -10,6 +10,7 @@
 
 #include "io/chunks/hdf5_places.h"
 #include "io/file_kind.h"
+#include "io/opening_file.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -104,6 +105,7 @@ std::string Hdf5Dataset::name() const {
 }
 
 Hdf5File::Hdf5File(const std::string& path) : path_(path) {
+  const OpeningFile opening(path);
   if (const FileKind kind = file_kind(path); kind != FileKind::hdf5) {
     throw DataError(fmt::format("{}: is {}, expected HDF5", path, io::describe(kind)));
   }

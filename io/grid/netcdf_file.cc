@@ -9,6 +9,7 @@
 
 #include "io/cube/hdf5_handles.h"
 #include "io/file_kind.h"
+#include "io/opening_file.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -44,6 +45,7 @@ std::optional<DType> dtype_of(nc_type type) {
 }  // namespace
 
 NetcdfFile::NetcdfFile(const std::string& path) : path_(path) {
+  const OpeningFile opening(path);
   check_netcdf_file(path);
   const Hdf5Session session;
   check(nc_open(path.c_str(), NC_NOWRITE, &id_), "cannot open");

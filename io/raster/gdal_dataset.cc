@@ -14,6 +14,9 @@
 #include <gdal_priv.h>
 
 #include "io/hdf5_lock.h"
+#include "io/opening_file.h"
+#include "io/raster/jpeg2000_file.h"
+#include "io/raster/raw_file.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -65,6 +68,7 @@ class SideFiles {
 
 GDALDataset* open(const std::string& path, const char* const* drivers, bool side_files,
                   std::optional<int> overview) {
+  const OpeningFile opening(path);
   const SideFiles scope(side_files);
   const std::string level = fmt::format("OVERVIEW_LEVEL={}", overview.value_or(0));
   const std::array<const char*, 2> options = {overview ? level.c_str() : nullptr, nullptr};
@@ -133,6 +137,7 @@ GdalDataset::GdalDataset(const std::string& path, const std::string& driver,
     }
     if (dataset_ != nullptr) {
       name_driver();
+      check_contents();
       return;
     }
   }
@@ -152,6 +157,16 @@ GdalDataset::GdalDataset(std::unique_ptr<GdalDataset> source, GDALDataset* made)
       driver_(source_->driver_),
       dataset_(made),
       needs_lock_(source_->needs_lock_) {}
+
+void GdalDataset::check_contents() {
+  try {
+    check_raw_file(*dataset_, path_);
+    if (driver_ == "JP2OpenJPEG") check_jpeg2000_file(path_);
+  } catch (...) {
+    GDALClose(dataset_);  // no destructor will
+    throw;
+  }
+}
 
 GdalDataset::~GdalDataset() {
   const auto guard = lock();

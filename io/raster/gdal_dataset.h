@@ -54,6 +54,8 @@ class GdalDataset {
   std::unique_lock<std::recursive_mutex> lock() const;
 
  private:
+  void check_contents();
+
   std::unique_ptr<GdalDataset> source_;  // outlives the dataset made out of it
   std::string path_, driver_;
   GDALDataset* dataset_ = nullptr;

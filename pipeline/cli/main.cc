@@ -1,6 +1,7 @@
 // The program `trib`.
 
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <string>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "pipeline/cli/inspect_text.h"
 #include "pipeline/cli/prepare_commands.h"
 #include "pipeline/cli/stats_commands.h"
+#include "pipeline/engine/abandoned.h"
 #include "pipeline/graph/graph_definition.h"
 #include "pipeline/graph/schema.h"
 #include "pipeline/graph/show.h"
@@ -221,13 +223,19 @@ int main_of(int argc, char** argv) {
 }  // namespace trib::pipeline
 
 int main(int argc, char** argv) {
+  int exit_code = 0;
   try {
-    return trib::pipeline::main_of(argc, argv);
+    exit_code = trib::pipeline::main_of(argc, argv);
   } catch (const trib::Error& error) {
     fmt::print(stderr, "error: {}\n", error.what());
-    return static_cast<int>(error.exit_code());
+    exit_code = static_cast<int>(error.exit_code());
   } catch (const std::exception& error) {
     fmt::print(stderr, "error: {}\n", error.what());
-    return static_cast<int>(trib::ExitCode::runtime);
+    exit_code = static_cast<int>(trib::ExitCode::runtime);
   }
+  if (trib::pipeline::abandoned_threads() > 0) {
+    std::fflush(nullptr);
+    std::_Exit(exit_code);
+  }
+  return exit_code;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <optional>
 #include <thread>
 
@@ -63,6 +64,7 @@ class Engine::Impl {
 
   void stop() {
     stopping_ = true;
+    ingest_.hurry();
     pump();  // if nothing is in flight, nobody else would notice
   }
 
@@ -118,7 +120,10 @@ class Engine::Impl {
   // Runs on one thread at a time.
   void start_reads() {
     if (!source_open_) return;
-    if (!steps_.ends_run && interrupted_ && interrupted_()) stopping_ = true;
+    if (!steps_.ends_run && !stopping_ && interrupted_ && interrupted_()) {
+      stopping_ = true;
+      ingest_.hurry();
+    }
     while (!stopping_ && !exhausted_) {
       if (!next_task_) next_task_ = sampler_.next();
       if (!next_task_) {
@@ -130,12 +135,15 @@ class Engine::Impl {
       if (credit == nullptr) break;
       ++reads_in_flight_;
       ++io_tasks_;
-      auto task = std::make_shared<ReadTask>(std::move(*next_task_));
+      const SampleRequest first = next_task_->requests.front();
+      ingest_.start_read(
+          Split::train, std::move(*next_task_), [this, first] { return place_of(first); },
+          [this, first, credit = std::move(credit)](PacketPtr packet,
+                                                    const std::exception_ptr& error) mutable {
+            take(first, std::move(packet), error, std::move(credit));
+            --io_tasks_;
+          });
       next_task_.reset();
-      threads_.enqueue_io([this, task, credit = std::move(credit)]() mutable {
-        read(std::move(*task), std::move(credit));
-        --io_tasks_;
-      });
     }
     trace::counter("samples in flight", static_cast<double>(budget_.items()));
     if ((stopping_ || exhausted_) && reads_in_flight_ == 0) {
@@ -144,16 +152,22 @@ class Engine::Impl {
     }
   }
 
-  void read(ReadTask task, std::shared_ptr<Credit> credit) {
-    const SampleRequest first = task.requests.front();
+  // Where a sample belongs, if it is still wanted.
+  std::optional<SampleSlot> place_of(const SampleRequest& request) {
+    if (failure_.happened() || stopping_) return std::nullopt;
+    return batch_memory_ != nullptr ? batch_memory_->slot(request.position) : SampleSlot{};
+  }
+
+  // What came of a read.
+  void take(const SampleRequest& first, PacketPtr packet, const std::exception_ptr& error,
+            std::shared_ptr<Credit> credit) {
     const int source = plan_.sources()[static_cast<std::size_t>(first.source)].source;
     const std::string& name = plan_.nodes()[static_cast<std::size_t>(source)].name();
     guarded(
         name, [&] { return plan_.describe(Split::train, first); },
         [&] {
-          const SampleSlot slot =
-              batch_memory_ != nullptr ? batch_memory_->slot(first.position) : SampleSlot{};
-          PacketPtr packet = ingest_.read(Split::train, std::move(task), slot);
+          if (error != nullptr) std::rethrow_exception(error);
+          if (packet == nullptr) return;
           count_skips(*packet);
           for (std::size_t i = 0; i < packet->requests.size(); ++i) {
             packet->credits.push_back(credit->split(1, plan_.ingest().sample_bytes));

@@ -1,7 +1,10 @@
 #include "pipeline/engine/ingest.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <map>
+#include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -13,7 +16,15 @@
 
 namespace trib::pipeline {
 
-Ingest::Ingest(Plan& plan, Threads& threads) : plan_(plan), threads_(threads) {}
+Ingest::Ingest(Plan& plan, Threads& threads) : plan_(plan), watch_(threads) {
+  for (std::size_t s = 0; s < plan_.sources().size(); ++s) {
+    const PlannedNode& node = source_of(static_cast<int>(s));
+    for (UnreadableFile& file : node.source->unreadable_files()) {
+      skipped_.push_back(
+          {node.name(), std::move(file.file), std::move(file.error), static_cast<int>(s)});
+    }
+  }
+}
 
 void Ingest::leave_out(Packet& packet, const std::string& reason) const {
   packet.samples.clear();
@@ -42,7 +53,7 @@ void Ingest::note_skip(const PlannedNode& node, Packet& packet, const std::strin
 
 // A data set with many damaged items is not what its user takes it for.
 void Ingest::check_skips(int source) const {
-  const SourceStage& stage = source_of(source);
+  const SourceStage& stage = *source_of(source).source;
   std::int64_t items = stage.items(Split::train);
   if (stage.holds_out()) items += stage.items(Split::eval);
   const std::int64_t most = stage.read_errors().most_skipped(items);
@@ -63,37 +74,81 @@ void Ingest::check_skips(int source) const {
                   count > std::ssize(reasons) ? "\n  and others, see skipped.jsonl" : ""));
 }
 
-const SourceStage& Ingest::source_of(int source) const {
-  return *plan_
-              .nodes()[static_cast<std::size_t>(
-                  plan_.sources()[static_cast<std::size_t>(source)].source)]
-              .source;
+const PlannedNode& Ingest::source_of(int source) const {
+  return plan_
+      .nodes()[static_cast<std::size_t>(plan_.sources()[static_cast<std::size_t>(source)].source)];
 }
 
-PacketPtr Ingest::read(Split split, ReadTask task, const SampleSlot& slot) const {
+// May be under way when all else is gone, and has all it needs.
+ReadWatch::Read Ingest::read_of(Split split, const SampleRequest& request, SampleSlot slot) const {
+  const PlannedNode& node = source_of(request.source);
+  return [stage = node.stage, source = node.source, name = node.name(), split, request,
+          maps = maps_of(request.source), slot = std::move(slot)]() mutable {
+    const trace::Span span("io", name);
+    // The sample alone holds its memory when the read is over.
+    const SampleSlot own = std::exchange(slot, {});
+    Sample sample = source->read(split, request, {own.x_cyx, own.target_vyx, maps.get()});
+    sample.request = request;
+    return sample;
+  };
+}
+
+void Ingest::start_read(Split split, ReadTask task, Place place, Done done) const {
   auto packet = std::make_shared<Packet>();
   packet->split = split;
   packet->requests = std::move(task.requests);
-  const SampleRequest& first = packet->requests.front();
-  const PlannedNode& node = plan_.nodes()[static_cast<std::size_t>(
-      plan_.sources()[static_cast<std::size_t>(first.source)].source)];
-  ReadTarget target{slot.x_cyx, slot.target_vyx, nullptr};
-  if (!mapped_.empty()) {
-    const Mapped& mapped = mapped_[static_cast<std::size_t>(first.source)];
-    if (mapped.node != nullptr) target.maps = &mapped.maps;
-  }
-  const trace::Span span("io", node.name());
+  const SampleRequest first = packet->requests.front();
+  const PlannedNode& node = source_of(first.source);
+  auto begin = [this, split, first, place = std::move(place)]() -> ReadWatch::Read {
+    std::optional<SampleSlot> slot = place();
+    return slot ? read_of(split, first, std::move(*slot)) : nullptr;
+  };
+  auto finish = [this, &node, packet, done = std::move(done)](std::optional<Sample> sample,
+                                                              const std::exception_ptr& error) {
+    try {
+      if (error != nullptr) std::rethrow_exception(error);
+      if (!sample) return done(nullptr, nullptr);
+      packet->samples.push_back(std::move(*sample));
+    } catch (...) {
+      if (const std::exception_ptr fault = skip_if_allowed(node, *packet)) {
+        return done(nullptr, fault);
+      }
+    }
+    done(packet, nullptr);
+  };
+  watch_.enqueue(node.source->read_errors().timeout_seconds, std::move(begin), std::move(finish));
+}
+
+// Take the exception being handled as a reason to leave out a packet. Returns what must end the run
+// instead, if anything.
+std::exception_ptr Ingest::skip_if_allowed(const PlannedNode& node, Packet& packet) const {
   try {
-    Sample sample = node.source->read(split, first, target);
-    sample.request = first;
-    packet->samples.push_back(std::move(sample));
+    throw;
   } catch (const NoSample& reason) {
-    leave_out(*packet, reason.what());
+    leave_out(packet, reason.what());
+    return nullptr;
   } catch (const DataError& error) {
-    if (!node.source->read_errors().skip) throw;
-    note_skip(node, *packet, error.what());
+    if (!source_of(packet.requests.front().source).source->read_errors().skip) {
+      return std::current_exception();
+    }
+    try {
+      note_skip(node, packet, error.what());
+      return nullptr;
+    } catch (...) {
+      return std::current_exception();
+    }
+  } catch (...) {
+    return std::current_exception();
   }
-  return packet;
+}
+
+std::shared_ptr<const ValueMaps> Ingest::maps_of(int source) const {
+  return mapped_.empty() ? nullptr : mapped_[static_cast<std::size_t>(source)].maps;
+}
+
+void Ingest::hurry() const {
+  constexpr double kGraceSeconds = 10;
+  watch_.hurry(kGraceSeconds);
 }
 
 PacketPtr Ingest::apply(const PlannedNode& node, const PacketPtr& input, bool take) const {
@@ -129,30 +184,74 @@ PacketPtr Ingest::apply(const PlannedNode& node, const PacketPtr& input, bool ta
             output->samples.size() + requests.size() - expected, requests.size()));
       }
     }
-  } catch (const DataError& error) {
-    if (!source_of(input->requests.front().source).read_errors().skip) throw;
-    note_skip(node, *output, error.what());
+  } catch (...) {
+    const std::exception_ptr fault = skip_if_allowed(node, *output);
+    if (fault != nullptr) std::rethrow_exception(fault);
   }
   return output;
 }
 
 PacketPtr Ingest::load(Split split, ReadTask task, const std::vector<int>& transforms) const {
-  const SampleRequest first = task.requests.front();
-  int node = plan_.sources()[static_cast<std::size_t>(first.source)].source;
+  auto packet = std::make_shared<Packet>();
+  packet->split = split;
+  packet->requests = std::move(task.requests);
+  const SampleRequest first = packet->requests.front();
+  const PlannedNode* node = &source_of(first.source);
   try {
-    PacketPtr packet = read(split, std::move(task));
-    for (const int at : transforms) {
-      node = at;
-      packet = apply(plan_.nodes()[static_cast<std::size_t>(at)], packet, true);
+    try {
+      packet->samples.push_back(read_of(split, first, {})());
+    } catch (...) {
+      const std::exception_ptr fault = skip_if_allowed(*node, *packet);
+      if (fault != nullptr) std::rethrow_exception(fault);
     }
-    return packet;
+    for (const int at : transforms) {
+      node = &plan_.nodes()[static_cast<std::size_t>(at)];
+      packet = apply(*node, packet, true);
+    }
   } catch (...) {
     Failure failure;
-    failure.record_current(plan_.nodes()[static_cast<std::size_t>(node)].name(),
-                           plan_.describe(split, first));
+    failure.record_current(node->name(), plan_.describe(split, first));
     failure.rethrow();
-    throw;
   }
+  return packet;
+}
+
+void Ingest::load_all(Split split, std::vector<ReadTask> tasks, const std::vector<int>* transforms,
+                      const std::function<void(const Packet&)>& visit) const {
+  Failure failure;
+  std::mutex mutex;
+  std::condition_variable all_done;
+  std::size_t left = tasks.size();
+  for (ReadTask& task : tasks) {
+    const SampleRequest first = task.requests.front();
+    const auto finish = [&, first](PacketPtr packet, const std::exception_ptr& error) {
+      const PlannedNode* node = &source_of(first.source);
+      try {
+        if (error != nullptr) std::rethrow_exception(error);
+        for (const int at :
+             transforms != nullptr
+                 ? *transforms
+                 : plan_.sources()[static_cast<std::size_t>(first.source)].transforms) {
+          if (packet == nullptr) break;
+          node = &plan_.nodes()[static_cast<std::size_t>(at)];
+          packet = apply(*node, packet, true);
+        }
+        if (packet != nullptr) visit(*packet);
+      } catch (...) {
+        failure.record_current(node->name(), plan_.describe(split, first));
+      }
+      packet.reset();
+      const std::lock_guard lock(mutex);
+      if (--left == 0) all_done.notify_one();
+    };
+    start_read(
+        split, std::move(task),
+        [&failure] { return failure.happened() ? std::nullopt : std::optional(SampleSlot()); },
+        finish);
+  }
+  std::unique_lock lock(mutex);
+  all_done.wait(lock, [&] { return left == 0; });
+  failure.rethrow();
 }
 
 namespace {
@@ -214,14 +313,12 @@ void Ingest::measure(ops::Communicator& communicator, const std::string& run_fol
           for (std::int32_t& pieces : options.pieces[s]) pieces = std::min(pieces, 1);
         }
       }
-      std::vector<ReadTask> tasks = first_tasks(std::move(options), count);
-      threads_.for_each_io(static_cast<std::int64_t>(tasks.size()), [&](std::int64_t t) {
-        const PacketPtr packet =
-            load(Split::train, std::move(tasks[static_cast<std::size_t>(t)]), before);
-        for (const Sample& sample : packet->samples) {
-          visit(static_cast<std::int64_t>(sample.request.position), sample);
-        }
-      });
+      load_all(Split::train, first_tasks(std::move(options), count), &before,
+               [&](const Packet& packet) {
+                 for (const Sample& sample : packet.samples) {
+                   visit(static_cast<std::int64_t>(sample.request.position), sample);
+                 }
+               });
     };
     const trace::Span span("measure", node.name());
     node.transform->measure(feed, communicator, run_folder);
@@ -237,7 +334,7 @@ void Ingest::find_mapped() {
     if (path.transforms.empty() || source.outputs.size() != 1) continue;
     const PlannedNode& next = plan_.nodes()[static_cast<std::size_t>(path.transforms.front())];
     if (std::optional<ValueMaps> maps = next.transform->value_maps()) {
-      mapped_[s] = {&next, std::move(*maps)};
+      mapped_[s] = {&next, std::make_shared<const ValueMaps>(std::move(*maps))};
     }
   }
 }
@@ -268,15 +365,10 @@ std::vector<Sample> Ingest::held_out(std::int64_t count) const {
   std::vector<ReadTask> tasks = first_tasks(plan_.sampler_options(Split::eval), count);
   std::mutex mutex;
   std::map<std::uint64_t, Sample> by_position;
-  threads_.for_each_io(static_cast<std::int64_t>(tasks.size()), [&](std::int64_t t) {
-    ReadTask& task = tasks[static_cast<std::size_t>(t)];
-    const SourcePath& path =
-        plan_.sources()[static_cast<std::size_t>(task.requests.front().source)];
-    const PacketPtr packet = load(Split::eval, std::move(task), path.transforms);
+  load_all(Split::eval, std::move(tasks), nullptr, [&](const Packet& packet) {
     const std::lock_guard lock(mutex);
-    for (Sample& sample : packet->samples) {
-      const std::uint64_t position = sample.request.position;
-      by_position.emplace(position, std::move(sample));
+    for (const Sample& sample : packet.samples) {
+      by_position.emplace(sample.request.position, sample);
     }
   });
   std::vector<Sample> samples;

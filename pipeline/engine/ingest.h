@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -12,6 +14,7 @@
 #include "ops/comm/communicator.h"
 #include "pipeline/engine/batch_memory.h"
 #include "pipeline/engine/plan.h"
+#include "pipeline/engine/read_watch.h"
 #include "pipeline/engine/threads.h"
 
 namespace trib::pipeline {
@@ -20,13 +23,21 @@ class Ingest {
  public:
   Ingest(Plan& plan, Threads& threads);
 
-  /// Read the item of a task, into `slot` if it has a place for it. Bad data gives a packet without
-  /// samples if the source skips errors, and is listed in skipped(). So does a sample that the
-  /// source leaves out (see NoSample), which is not listed.
-  PacketPtr read(Split split, ReadTask task, const SampleSlot& slot = {}) const;
+  /// Where to put the sample of a read; nothing if it is not wanted any more.
+  using Place = std::function<std::optional<SampleSlot>()>;
+  /// Gets the packet of a read, or what went wrong, or neither if it was not wanted any more.
+  using Done = std::function<void(PacketPtr, std::exception_ptr)>;
+  /// Read the item of a task some time later, on an I/O thread, to the place that is asked for
+  /// then, and call `done` once. A read that takes longer than the source's timeout is given up, as
+  /// bad data. Bad data gives a packet without samples if the source skips errors, and is listed in
+  /// skipped(). So does a sample that the source leaves out (see NoSample), which is not listed.
+  void start_read(Split split, ReadTask task, Place place, Done done) const;
+  /// Nobody needs the reads under way any more: do not wait long for those that hang.
+  void hurry() const;
   /// Apply one stage. With `take` the samples of `input` are used up, else they are shared.
   PacketPtr apply(const PlannedNode& node, const PacketPtr& input, bool take) const;
-  /// The samples of a task as they leave the last of `transforms`. An error names node and item.
+  /// The samples of a task as they leave the last of `transforms`, read by the calling thread,
+  /// however long it takes. An error names node and item.
   PacketPtr load(Split split, ReadTask task, const std::vector<int>& transforms) const;
 
   /// Let every stage that asks learn from the first training samples. From then on sources map
@@ -49,6 +60,11 @@ class Ingest {
 
  private:
   void leave_out(Packet& packet, const std::string& reason) const;
+  /// Call visit(packet), in parallel, with the samples of each task as they leave the last of
+  /// `transforms`; null: of all on the way to the batch. Throws the first error, which names node
+  /// and item.
+  void load_all(Split split, std::vector<ReadTask> tasks, const std::vector<int>* transforms,
+                const std::function<void(const Packet&)>& visit) const;
   /// List the item of a packet as skipped because of what `node` said. Throws DataError if its
   /// source may skip no more.
   void note_skip(const PlannedNode& node, Packet& packet, const std::string& error) const;
@@ -58,15 +74,18 @@ class Ingest {
   /// A stage whose work the source does.
   struct Mapped {
     const PlannedNode* node = nullptr;
-    ValueMaps maps;
+    std::shared_ptr<const ValueMaps> maps;  // shared with reads under way
   };
 
+  ReadWatch::Read read_of(Split split, const SampleRequest& request, SampleSlot slot) const;
+  std::exception_ptr skip_if_allowed(const PlannedNode& node, Packet& packet) const;
+  std::shared_ptr<const ValueMaps> maps_of(int source) const;
   void check_skips(int source) const;  // with mutex_ held
-  const SourceStage& source_of(int source) const;
+  const PlannedNode& source_of(int source) const;
 
   Plan& plan_;
-  Threads& threads_;
   std::vector<Mapped> mapped_;  // [source], once all is measured
+  mutable ReadWatch watch_;
   mutable std::mutex mutex_;
   mutable std::vector<Skipped> skipped_;
   mutable std::string last_reason_;

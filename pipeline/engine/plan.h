@@ -22,7 +22,7 @@ namespace trib::pipeline {
 /// A node with its stage. Exactly one of the role pointers is set.
 struct PlannedNode {
   const NodeDefinition* definition = nullptr;
-  std::unique_ptr<Stage> stage;
+  std::shared_ptr<Stage> stage;  ///< shared with reads that may never return
   SourceStage* source = nullptr;
   TransformStage* transform = nullptr;
   BatchStage* batch = nullptr;

@@ -7,6 +7,7 @@
 #include "ops/base/error.h"
 #include "pipeline/engine/channel_slices.h"
 #include "pipeline/engine/plan.h"
+#include "pipeline/engine/prepare_in_time.h"
 #include "pipeline/engine/stage_problems.h"
 
 namespace trib::pipeline {
@@ -102,7 +103,7 @@ model::Division Plan::divide_channels() const {
 
 void Plan::prepare_ingest(PlannedNode& node, const model::Division& division) {
   if (node.source != nullptr) {
-    node.info = node.source->prepare();
+    node.info = prepare_in_time(node.stage, *node.source);
     if (node.source->items(Split::train) == 0) throw DataError("there is nothing to read");
   } else {
     std::vector<StreamInfo> inputs;

@@ -6,15 +6,19 @@
 #include <cstdlib>
 #include <exception>
 #include <mutex>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <sched.h>
+#include <tbb/concurrent_queue.h>
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
 #include <tbb/task_group.h>
 #include <unistd.h>
 
 #include "ops/base/error.h"
+#include "pipeline/engine/abandoned.h"
 #include "pipeline/engine/numa.h"
 
 namespace trib::pipeline {
@@ -35,17 +39,64 @@ int default_compute_threads() {
   return std::clamp(bound ? allowed : allowed / ranks, 1, kMaxThreads / 2);
 }
 
+// TBB's arenas cannot grow. So what is to be done on I/O threads stands in a queue, for each body
+// an arena with free threads gets the task to take the next one, and a thread that is blocked for
+// ever is replaced by another arena.
 struct Threads::Arenas {
-  Arenas(int compute, int io)
-      : limit(tbb::global_control::max_allowed_parallelism, static_cast<std::size_t>(compute + io)),
-        compute_arena(compute, 1),
-        io_arena(io, 0),
-        io_binding(io_arena) {}
-  tbb::global_control limit;  // TBB alone would not start more threads than cores
+  Arenas(int compute, int io) : compute_arena(compute, 1) {
+    allow(compute + io + abandoned_threads());  // which count as long as they are blocked
+    add_group(io);
+  }
+
+  void add_group(int threads) {
+    auto arena = std::make_unique<tbb::task_arena>(threads, 0);
+    auto binding = std::make_unique<NodeBinding>(*arena);
+    groups.push_back({std::move(arena), std::move(binding), threads});
+  }
+
+  // TBB alone would not start more threads than cores; the least of several limits holds.
+  void allow(int threads) {
+    auto wider = std::make_unique<tbb::global_control>(tbb::global_control::max_allowed_parallelism,
+                                                       static_cast<std::size_t>(threads));
+    limit = std::move(wider);
+    allowed = threads;
+  }
+
+  using Queue = tbb::concurrent_queue<std::function<void()>>;
+
+  // A task may outlive these arenas behind one that is blocked.
+  static void take_next(const std::shared_ptr<Queue>& queue, IoThread group) {
+    std::function<void()> body;
+    if (!queue->try_pop(body)) return;
+    const IoThread before = std::exchange(current_group, group);
+    body();
+    current_group = before;
+  }
+
+  // Give each group with free threads a task, since any may be busy for long.
+  void announce() {
+    for (IoThread g = 0; g < groups.size(); ++g) {
+      if (groups[g].free == 0) continue;
+      groups[g].arena->enqueue([queue = queue, g] { take_next(queue, g); });
+    }
+  }
+
+  struct Group {
+    std::unique_ptr<tbb::task_arena> arena;
+    std::unique_ptr<NodeBinding> binding;
+    int free = 0;  // threads that are not blocked for ever
+  };
+
+  std::unique_ptr<tbb::global_control> limit;
+  int allowed = 0;
   tbb::task_arena compute_arena;
-  tbb::task_arena io_arena;
-  NodeBinding io_binding;
+  std::mutex mutex;  // of the groups
+  std::vector<Group> groups;
+  std::shared_ptr<Queue> queue = std::make_shared<Queue>();
+  static thread_local IoThread current_group;
 };
+
+thread_local IoThread Threads::Arenas::current_group = 0;
 
 Threads::Threads(int compute, int io) : compute_(compute), io_(io) {
   if (compute < 1 || io < 1 || compute + io > kMaxThreads) {
@@ -64,7 +115,27 @@ void Threads::compute_and_wait(const std::function<void()>& body) {
 }
 
 void Threads::enqueue_io(std::function<void()> body) {
-  arenas_->io_arena.enqueue(std::move(body));
+  arenas_->queue->push(std::move(body));
+  const std::lock_guard lock(arenas_->mutex);
+  arenas_->announce();
+}
+
+IoThread Threads::current_io_thread() const {
+  return Arenas::current_group;
+}
+
+void Threads::replace_io_thread(IoThread blocked) {
+  const std::lock_guard lock(arenas_->mutex);
+  --arenas_->groups[blocked].free;
+  arenas_->allow(arenas_->allowed + 1);
+  arenas_->add_group(1);
+  // The tasks for what is waiting may all stand behind the blocked one.
+  const auto waiting = static_cast<std::int64_t>(arenas_->queue->unsafe_size());
+  const IoThread added = arenas_->groups.size() - 1;
+  for (std::int64_t i = 0; i < waiting; ++i) {
+    arenas_->groups.back().arena->enqueue(
+        [queue = arenas_->queue, added] { Arenas::take_next(queue, added); });
+  }
 }
 
 void Threads::for_each_io(std::int64_t count, const std::function<void(std::int64_t)>& body) {

@@ -11,6 +11,9 @@ namespace trib::pipeline {
 /// bound nothing, so that ranks x threads never exceed the cores.
 int default_compute_threads();
 
+/// One of the groups the I/O threads are in; see Threads::replace_io_thread().
+using IoThread = std::size_t;
+
 class Threads {
  public:
   /// `compute` and `io` are numbers of threads, at least 1 each; 64 together at most (OpenBLAS's
@@ -24,6 +27,10 @@ class Threads {
   void compute_and_wait(const std::function<void()>& body);
   /// Run `body` on an I/O thread some time later; it must not throw.
   void enqueue_io(std::function<void()> body);
+  /// Where the calling I/O thread belongs. To be asked by what runs on one.
+  IoThread current_io_thread() const;
+  /// Have one more thread do what is enqueued, because one of this group is blocked for ever.
+  void replace_io_thread(IoThread blocked);
   /// Call body(i) for 0 <= i < count on the I/O threads; wait; rethrow the first exception.
   void for_each_io(std::int64_t count, const std::function<void(std::int64_t)>& body);
 

@@ -104,6 +104,8 @@ class SourceStage : public Stage {
   virtual std::string describe(Split split, std::int64_t item) const = 0;
   /// What becomes of items that cannot be read.
   virtual ReadErrors read_errors() const { return {}; }
+  /// What prepare() has left out.
+  virtual std::vector<UnreadableFile> unreadable_files() const { return {}; }
   /// Bytes of files that read() has decoded so far, as io::ImageSource counts them; 0 for sources
   /// without files.
   virtual std::int64_t bytes_decoded() const { return 0; }

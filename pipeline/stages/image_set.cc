@@ -8,6 +8,7 @@
 
 #include "ops/base/error.h"
 #include "pipeline/stage/no_sample.h"
+#include "pipeline/stages/open_readable.h"
 #include "pipeline/stages/read_error_parameters.h"
 #include "pipeline/stages/window_list.h"
 
@@ -156,7 +157,13 @@ std::vector<ListedWindow> ImageSetStage::listed_windows() const {
 }
 
 StreamInfo ImageSetStage::prepare() {
-  source_ = open();
+  unreadable_ = open_readable(
+      files(), read_errors_,
+      [this](const auto& list) {
+        source_ = open(list);
+        readable_ = list;
+      },
+      [this](const std::string& file) { open({file}); });
   std::vector<SampledImage> images;
   images.reserve(static_cast<std::size_t>(source_->size()));
   for (std::int64_t i = 0; i < source_->size(); ++i) {
@@ -177,7 +184,7 @@ void ImageSetStage::keep(const ChannelNames& own) {
   // Ranks with different channels of a sample must come to the same judgement.
   if (min_valid_ > 0 && (kept.empty() || kept.front() != 0)) {
     constexpr std::array<std::int64_t, 1> first = {0};
-    judge_ = open();
+    judge_ = open(readable_);
     judge_->keep_channels(first);
   }
   source_->keep_channels(kept);

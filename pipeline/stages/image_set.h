@@ -36,6 +36,7 @@ class ImageSetStage : public SourceStage {
   std::int64_t group(Split split, std::int64_t item) const override;
   bool holds_out() const override { return options_.holdout > 0; }
   ReadErrors read_errors() const override { return read_errors_; }
+  std::vector<UnreadableFile> unreadable_files() const override { return unreadable_; }
   std::int64_t bytes_decoded() const override;
   std::int64_t cache_bytes() const override;
   void limit_cache(std::int64_t bytes) override;
@@ -43,7 +44,9 @@ class ImageSetStage : public SourceStage {
   std::string describe(Split split, std::int64_t item) const override;
 
  protected:
-  virtual std::unique_ptr<io::ImageSource> open() const = 0;
+  /// Files or patterns, as the graph gives them.
+  virtual const std::vector<std::string>& files() const = 0;
+  virtual std::unique_ptr<io::ImageSource> open(const std::vector<std::string>& files) const = 0;
 
  private:
   void read_sampling(const ParameterValues& parameters);
@@ -61,6 +64,8 @@ class ImageSetStage : public SourceStage {
   double min_valid_;
   ItemOrder order_;
   ReadErrors read_errors_;
+  std::vector<std::string> readable_;  // files of the source
+  std::vector<UnreadableFile> unreadable_;
   std::unique_ptr<io::ImageSource> source_;
   std::unique_ptr<io::ImageSource> judge_;  // of the first channel, where this rank has another
   std::optional<WindowSampling> sampling_;

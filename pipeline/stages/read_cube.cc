@@ -95,7 +95,12 @@ class ReadCube : public ImageSetStage {
   }
 
  protected:
-  std::unique_ptr<io::ImageSource> open() const override { return io::open_cube(options_); }
+  const std::vector<std::string>& files() const override { return options_.files; }
+  std::unique_ptr<io::ImageSource> open(const std::vector<std::string>& files) const override {
+    io::CubeOptions options = options_;
+    options.files = files;
+    return io::open_cube(options);
+  }
 
  private:
   io::CubeOptions options_;

@@ -17,11 +17,19 @@ std::vector<ParameterSpec> read_error_parameters(const std::string& item) {
                                 item))
           .at_least(0)
           .or_else(0.01),
+      param::duration(
+          "timeout",
+          fmt::format("Longest time that reading one {} or opening a file may take; what "
+                      "takes longer counts as damaged. 0s: any time.",
+                      item))
+          .at_least(0)
+          .or_else("5m"),
   };
 }
 
 ReadErrors read_errors_of(const ParameterValues& parameters) {
-  return {parameters.string("on_error") == "skip", parameters.number("max_skipped")};
+  return {parameters.string("on_error") == "skip", parameters.number("max_skipped"),
+          parameters.duration_seconds("timeout")};
 }
 
 }  // namespace trib::pipeline

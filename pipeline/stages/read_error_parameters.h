@@ -9,7 +9,8 @@
 
 namespace trib::pipeline {
 
-/// Declarations of `on_error` and `max_skipped`; `item` is what the reader calls its items
+/// Declarations of `on_error`, `max_skipped` and `timeout`; `item` is what the reader calls its
+/// items
 /// ("image").
 std::vector<ParameterSpec> read_error_parameters(const std::string& item);
 

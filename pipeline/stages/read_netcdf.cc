@@ -12,6 +12,7 @@
 #include "pipeline/stages/builtin.h"
 #include "pipeline/stages/field_items.h"
 #include "pipeline/stages/image_set.h"
+#include "pipeline/stages/open_readable.h"
 #include "pipeline/stages/read_error_parameters.h"
 
 namespace trib::pipeline {
@@ -127,7 +128,17 @@ class ReadNetcdf : public SourceStage {
   }
 
   StreamInfo prepare() override {
-    source_ = io::open_grid(options_);
+    unreadable_ = open_readable(
+        options_.files, read_errors_,
+        [this](const std::vector<std::string>& files) {
+          options_.files = files;
+          source_ = io::open_grid(options_);
+        },
+        [](const std::string& file) {
+          io::GridOptions alone;
+          alone.files = {file};
+          io::open_grid(alone);
+        });
     StreamInfo info;
     info.channels = source_->channels();
     info.grid = source_->grid();
@@ -166,6 +177,7 @@ class ReadNetcdf : public SourceStage {
     if (source_->gaps().empty()) return {};
     return {source_->gaps()};
   }
+  std::vector<UnreadableFile> unreadable_files() const override { return unreadable_; }
   std::int64_t bytes_decoded() const override {
     return source_->bytes_decoded() +
            (target_source_ == nullptr ? 0 : target_source_->bytes_decoded());
@@ -279,6 +291,7 @@ class ReadNetcdf : public SourceStage {
   ItemOrder order_;
   ReadErrors read_errors_;
   RandomStream draws_;
+  std::vector<UnreadableFile> unreadable_;
   std::unique_ptr<io::GridSource> source_, target_source_;
   std::optional<FieldItems> items_;
 };

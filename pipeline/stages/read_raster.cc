@@ -112,7 +112,12 @@ class ReadRaster : public ImageSetStage {
   }
 
  protected:
-  std::unique_ptr<io::ImageSource> open() const override { return io::open_raster(options_); }
+  const std::vector<std::string>& files() const override { return options_.files; }
+  std::unique_ptr<io::ImageSource> open(const std::vector<std::string>& files) const override {
+    io::RasterOptions options = options_;
+    options.files = files;
+    return io::open_raster(options);
+  }
 
  private:
   io::RasterOptions options_;

@@ -45,6 +45,9 @@ StageDeclaration declaration() {
                      "Channel that the damage of 'fail_at' is in; -1: in all of them.")
           .at_least(-1)
           .or_else(-1),
+      param::integer("hang_at", "Image whose read never ends; -1 for none.")
+          .at_least(-1)
+          .or_else(-1),
       param::number("holdout", "Fraction of the images, the last ones, kept for evaluation.")
           .at_least(0)
           .below(1)
@@ -68,6 +71,7 @@ class ReadSynthetic : public SourceStage {
         extent_{context.parameters.size("size")[0], context.parameters.size("size")[1]},
         fail_at_(context.parameters.integer("fail_at")),
         fail_channel_(context.parameters.integer("fail_channel")),
+        hang_at_(context.parameters.integer("hang_at")),
         delay_(context.parameters.duration_seconds("delay")),
         shuffled_(context.parameters.string("order") == "shuffled"),
         read_errors_(read_errors_of(context.parameters)) {
@@ -106,6 +110,7 @@ class ReadSynthetic : public SourceStage {
   Sample read(Split split, const SampleRequest& request, const ReadTarget& target) const override {
     const std::int64_t image = image_of(split, request.item);
     if (delay_ > 0) std::this_thread::sleep_for(std::chrono::duration<double>(delay_));
+    while (image == hang_at_) std::this_thread::sleep_for(std::chrono::hours(1));
     if (image == fail_at_ && reads_damage())
       throw DataError(fmt::format("synthetic image {} is broken", image));
     Sample sample;
@@ -165,7 +170,7 @@ class ReadSynthetic : public SourceStage {
   std::int64_t num_channels_, num_targets_;
   io::Extent extent_;
   StreamInfo info_;
-  std::int64_t fail_at_, fail_channel_;
+  std::int64_t fail_at_, fail_channel_, hang_at_;
   double delay_;
   bool shuffled_;
   ReadErrors read_errors_;

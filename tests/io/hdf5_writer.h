@@ -22,9 +22,10 @@ class Hdf5Writer {
   Hdf5Writer& operator=(const Hdf5Writer&) = delete;
 
   /// Write a dataset (with its groups) of any stored type from doubles; chunked and compressed if
-  /// `chunks` are given.
+  /// `chunks` are given, then perhaps with a checksum.
   void dataset(const std::string& path, hid_t type, const std::vector<hsize_t>& shape,
-               const std::vector<double>& values, const std::vector<hsize_t>& chunks = {}) {
+               const std::vector<double>& values, const std::vector<hsize_t>& chunks = {},
+               bool checksum = false) {
     const hid_t space = H5Screate_simple(static_cast<int>(shape.size()), shape.data(), nullptr);
     const hid_t create = H5Pcreate(H5P_DATASET_CREATE);
     const hid_t link = H5Pcreate(H5P_LINK_CREATE);
@@ -33,6 +34,7 @@ class Hdf5Writer {
       H5Pset_chunk(create, static_cast<int>(chunks.size()), chunks.data());
       H5Pset_shuffle(create);
       H5Pset_deflate(create, 4);
+      if (checksum) H5Pset_fletcher32(create);
     }
     const hid_t set = H5Dcreate2(file_, path.c_str(), type, space, link, create, H5P_DEFAULT);
     EXPECT_GE(set, 0) << path;
@@ -45,11 +47,11 @@ class Hdf5Writer {
 
   /// The same with values 0, 1, 2, ...
   void counted(const std::string& path, hid_t type, const std::vector<hsize_t>& shape,
-               const std::vector<hsize_t>& chunks = {}) {
+               const std::vector<hsize_t>& chunks = {}, bool checksum = false) {
     std::vector<double> values(
         std::accumulate(shape.begin(), shape.end(), hsize_t{1}, std::multiplies<>()));
     std::iota(values.begin(), values.end(), 0.0);
-    dataset(path, type, shape, values, chunks);
+    dataset(path, type, shape, values, chunks, checksum);
   }
 
   void attribute(const std::string& object, const std::string& name,

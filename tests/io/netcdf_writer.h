@@ -42,6 +42,12 @@ class NetcdfWriter {
   void attribute(int v, const std::string& name, nc_type type, const std::vector<double>& values) {
     ok(nc_put_att_double(id_, v, name.c_str(), type, values.size(), values.data()));
   }
+  /// Store a variable of a netCDF-4 file in compressed chunks, each with a checksum or without.
+  void compress(int v, const std::vector<std::size_t>& chunks, bool checksum) {
+    ok(nc_def_var_chunking(id_, v, NC_CHUNKED, chunks.data()));
+    ok(nc_def_var_deflate(id_, v, 1, 1, 4));
+    if (checksum) ok(nc_def_var_fletcher32(id_, v, NC_FLETCHER32));
+  }
   /// Write all values; ends the definition of a classic file.
   void write(int v, const std::vector<double>& values) {
     nc_enddef(id_);

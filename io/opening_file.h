@@ -1,0 +1,32 @@
+// Files that are being opened, for those who wait.
+//
+// A call into a library that opens a file on a broken disk or a lost server may never return, and
+// cannot be called off. Who waits for it can at least tell which file it is.
+#pragma once
+
+#include <optional>
+#include <string>
+
+namespace trib::io {
+
+/// Says as long as it lives that a file is being opened. To be made before anything touches it.
+class OpeningFile {
+ public:
+  /// Throws DataError if the path is a pipe, a socket or a device, on which opening could wait for
+  /// ever.
+  explicit OpeningFile(std::string path);
+  ~OpeningFile();
+  OpeningFile(const OpeningFile&) = delete;
+  OpeningFile& operator=(const OpeningFile&) = delete;
+};
+
+/// A file that is being opened, and for how long.
+struct Opening {
+  std::string path;
+  double seconds = 0;
+};
+
+/// The file of this process that has been being opened for longest, none if there is none.
+std::optional<Opening> slowest_opening();
+
+}  // namespace trib::io

@@ -1,0 +1,53 @@
+#include "io/raster/raw_file.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <string_view>
+
+#include <cpl_vsi.h>
+#include <fmt/format.h>
+#include <gdal_priv.h>
+
+#include "ops/base/error.h"
+
+namespace trib::io {
+namespace {
+
+constexpr std::array<std::string_view, 3> kRawDrivers{"ENVI", "EHdr", "ROI_PAC"};
+
+void check_envi_header(GDALDataset& dataset, const std::string& path) {
+  for (const char* field : {"data_type", "interleave"}) {
+    if (dataset.GetMetadataItem(field, "ENVI") != nullptr) continue;
+    std::string name = field;
+    std::replace(name.begin(), name.end(), '_', ' ');
+    throw DataError(fmt::format("{}: its header lacks '{}'", path, name));
+  }
+}
+
+}  // namespace
+
+void check_raw_file(GDALDataset& dataset, const std::string& path) {
+  const std::string_view driver = dataset.GetDriver()->GetDescription();
+  if (std::find(kRawDrivers.begin(), kRawDrivers.end(), driver) == kRawDrivers.end()) return;
+  if (driver == "ENVI") check_envi_header(dataset, path);
+  const auto number = [&](const char* field) {
+    const char* text = dataset.GetMetadataItem(field, "ENVI");
+    return text == nullptr ? 0LL : std::atoll(text);
+  };
+  if (dataset.GetRasterCount() == 0 || number("file_compression") != 0) return;
+  GDALRasterBand& band = *dataset.GetRasterBand(1);
+  // Pixels of less than a byte.
+  if (band.GetMetadataItem("NBITS", "IMAGE_STRUCTURE") != nullptr) return;
+  VSIStatBufL status;
+  if (VSIStatL(path.c_str(), &status) != 0) return;
+  const long long expected =
+      number("header_offset") + 1LL * dataset.GetRasterXSize() * dataset.GetRasterYSize() *
+                                    dataset.GetRasterCount() *
+                                    GDALGetDataTypeSizeBytes(band.GetRasterDataType());
+  if (static_cast<long long>(status.st_size) >= expected) return;
+  throw DataError(fmt::format("{}: truncated: {} bytes, its header promises {}", path,
+                              static_cast<long long>(status.st_size), expected));
+}
+
+}  // namespace trib::io

@@ -1,0 +1,15 @@
+// Rasters whose pixels lie in a file of nothing else, described by a header beside it.
+#pragma once
+
+#include <string>
+
+class GDALDataset;
+
+namespace trib::io {
+
+/// GDAL reads zeros where such a file ends early, and guesses what its header leaves out. Throws
+/// DataError if `path`, opened as `dataset`, is shorter than its header promises, or if an ENVI
+/// header does not say how pixels are stored.
+void check_raw_file(GDALDataset& dataset, const std::string& path);
+
+}  // namespace trib::io

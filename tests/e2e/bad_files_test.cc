@@ -1,0 +1,164 @@
+// Every damaged file of the test data, and reads that hang, through the program.
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "tests/e2e/trib_test.h"
+
+namespace trib::test {
+namespace {
+
+struct BadFile {
+  std::string name;
+  std::string reader;
+  std::string file;  ///< below the test data
+  std::string good;  ///< one of the same channels
+  std::string says;  ///< in the message
+};
+
+class BadFiles : public TribTest, public testing::WithParamInterface<BadFile> {};
+
+TEST_P(BadFiles, EndTheRunOrAreSkipped) {
+  const BadFile& bad = GetParam();
+  TRIB_NEEDS_DATA(bad.file);
+  TRIB_NEEDS_DATA(bad.good);
+  const std::string name = std::filesystem::path(bad.file).filename();
+  const std::string good = path("good_" + std::filesystem::path(bad.good).filename().string());
+  std::filesystem::copy_file(data_file(bad.file), path(name));
+  std::filesystem::copy_file(data_file(bad.good), good);
+  write("bad.yaml", fmt::format("nodes:\n  images: {{type: {}, files: {}}}\n"
+                                "  end: {{type: sink, from: images}}\n",
+                                bad.reader, name));
+  const ProgramResult failed = trib({"run", "bad.yaml", "-q"});
+  EXPECT_EQ(failed.exit_code, 3) << failed.err;
+  EXPECT_THAT(failed.err, HasSubstr(name));
+  EXPECT_THAT(failed.err, HasSubstr(bad.says));
+  write("skip.yaml",
+        fmt::format("nodes:\n"
+                    "  images: {{type: {0}, files: [{1}, {2}], on_error: skip, max_skipped: 1}}\n"
+                    "  end: {{type: sink, from: images}}\n",
+                    bad.reader, name, good));
+  const ProgramResult skipped = trib({"run", "skip.yaml", "-q", "--run-dir", "s"});
+  EXPECT_EQ(skipped.exit_code, 0) << skipped.err;
+  for (const std::string& line : lines("s/skipped.jsonl")) {
+    const auto one = nlohmann::json::parse(line);
+    EXPECT_THAT(one["item"].get<std::string>(), HasSubstr(name));
+    EXPECT_THAT(one["error"].get<std::string>(), HasSubstr(bad.says));
+    EXPECT_EQ(one["node"], "images");
+    EXPECT_EQ(one["rank"], 0);
+  }
+  EXPECT_EQ(lines("s/skipped.jsonl").size(), 1U);
+  EXPECT_GE(json("s/summary.json")["samples"], 1);
+}
+
+const std::string kByte = "satellite/geotiff_variants/rotated.tif";
+const std::string kColours = "satellite/geotiff_variants/RGB.byte.tif";
+
+INSTANTIATE_TEST_SUITE_P(
+    Real, BadFiles,
+    testing::Values(BadFile{"packbits", "read.raster", "satellite/corrupt/byte_buggy_packbits.tif",
+                            kByte, "cannot be read"},
+                    BadFile{"zstd", "read.raster", "satellite/corrupt/byte_zstd_corrupted.tif",
+                            kByte, "cannot be read"},
+                    BadFile{"jpeg_tile", "read.raster", "satellite/corrupt/corrupt.tif", kColours,
+                            "cannot be read"},
+                    BadFile{"deflate", "read.raster",
+                            "satellite/corrupt/corrupted_deflate_singlestrip.tif", kByte,
+                            "cannot be read"},
+                    BadFile{"jpeg2000", "read.raster",
+                            "satellite/corrupt/small_world_truncated.jp2", kColours,
+                            "damaged or truncated"},
+                    BadFile{"truncated", "read.netcdf", "era5/truncated_cds_classic.nc",
+                            "era5/era5_t2m_uk_hourly_201903.nc", "truncated"},
+                    BadFile{"zip", "read.netcdf", "era5/era5_cds_zip_misnamed.nc",
+                            "era5/era5_t2m_uk_hourly_201903.nc", "ZIP archive"},
+                    BadFile{"not_hdf5", "read.cube", "era5/truncated_cds_classic.nc",
+                            "hyperspectral/enmap_potsdam_tile_128_0_224band.h5", "expected HDF5"},
+                    BadFile{"not_netcdf", "read.netcdf", "satellite/corrupt/corrupt.tif",
+                            "era5/era5_t2m_uk_hourly_201903.nc", "expected NetCDF"}),
+    [](const auto& file) { return file.param.name; });
+
+class HangingReads : public TribTest {
+ protected:
+  HangingReads() {
+    write("g.yaml", R"(seed: 3
+nodes:
+  images:   {type: read.synthetic, items: 40, channels: 2, size: 8, hang_at: 7, timeout: 300ms}
+  batches:  {type: batch, from: images, size: 4}
+  tokens:   {type: model.tokenize, from: batches, patch: 4, dim: 8}
+  channels: {type: model.aggregate, from: tokens, heads: 2}
+  encoder:  {type: model.encoder, from: channels, depth: 1, heads: 2}
+  head:     {type: model.mae_head, from: encoder, dim: 8, depth: 1, heads: 2}
+  train:    {type: train, from: head, steps: 30}
+)");
+  }
+};
+
+TEST_F(HangingReads, EndTheRun) {
+  const ProgramResult result = trib({"run", "g.yaml", "-q", "--run-dir", "r"});
+  EXPECT_EQ(result.exit_code, 3) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("error: node 'images' (synthetic image 7): reading takes "
+                                    "longer than the 0.3 s of 'timeout'"));
+  EXPECT_TRUE(exists("r/trace.json"));
+}
+
+TEST_F(HangingReads, EndTheRunOfAllRanks) {
+  const ProgramResult result = mpirun(2, {"run", "g.yaml", "-q", "--set", "mesh.data=2"});
+  EXPECT_EQ(result.exit_code, 3) << result.err;
+  EXPECT_THAT(result.err, ContainsRegex("rank [01]: error: node 'images' \\(synthetic image 7\\): "
+                                        "reading takes longer than the 0.3 s"));
+}
+
+// The training goes on, and its process ends though a thread of it never does.
+TEST_F(HangingReads, AreSkipped) {
+  const Arguments skip{"-q", "--run-dir", "r", "--set", "images.on_error=skip"};
+  const ProgramResult one = trib(Arguments{"run", "g.yaml"} + skip);
+  EXPECT_EQ(one.exit_code, 0) << one.err;
+  EXPECT_EQ(losses("r").size(), 30U);
+  ASSERT_EQ(lines("r/skipped.jsonl").size(), 1U);
+  const auto skipped = nlohmann::json::parse(lines("r/skipped.jsonl")[0]);
+  EXPECT_EQ(skipped["item"], "synthetic image 7");
+  EXPECT_THAT(skipped["error"].get<std::string>(), HasSubstr("longer than the 0.3 s"));
+  std::filesystem::remove_all(path("r"));
+  const ProgramResult two =
+      mpirun(2, Arguments{"run", "g.yaml"} + skip + Arguments{"--set", "mesh.data=2"});
+  EXPECT_EQ(two.exit_code, 0) << two.err;
+  EXPECT_EQ(losses("r").size(), 30U);
+}
+
+#ifdef TRIB_HANG_ON_OPEN
+
+class HangingFiles : public TribTest {
+ protected:
+  HangingFiles() {
+    const std::string scene = sample_data() + "/satellite/scene_00.tif";
+    for (const char* name : {"a.tif", "b_lost.tif", "c.tif"}) {
+      std::filesystem::copy_file(scene, path(name));
+    }
+    write("g.yaml", R"(nodes:
+  images: {type: read.raster, files: "*.tif", timeout: 500ms}
+  end:    {type: sink, from: images}
+)");
+  }
+  ProgramResult start(const Arguments& arguments, const std::string& after) const {
+    ProgramOptions options;
+    options.environment = {
+        {"LD_PRELOAD", TRIB_HANG_ON_OPEN}, {"HANG_FILE", "b_lost"}, {"HANG_AFTER", after}};
+    return trib(arguments, options);
+  }
+};
+
+TEST_F(HangingFiles, AreNamedWhenTheyDoNotOpen) {
+  for (const char* command : {"validate", "run"}) {
+    const ProgramResult result = start({command, "g.yaml"}, "0");
+    EXPECT_EQ(result.exit_code, 3) << result.err;
+    EXPECT_THAT(result.err, ContainsRegex("node 'images'.*b_lost.tif: opening takes longer than "
+                                          "the 0.5 s of 'timeout'"));
+  }
+  EXPECT_FALSE(exists("runs"));
+}
+
+#endif
+
+}  // namespace
+}  // namespace trib::test
