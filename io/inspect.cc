@@ -145,16 +145,31 @@ void add_grid(const NetcdfFile& file, FileReport& report) {
   add_channels({header}, report);
 }
 
-// What GDAL says of the fields, and what the reader of grids offers of them.
+// The fields as the reader of grids puts them together; without it as GDAL lists them.
 FileReport inspect_grib(const std::string& path) {
-  FileReport report = inspect_raster(path).value_or(FileReport{});
-  report.format = "GRIB";
-  report.channels.clear();
+  FileReport report;
   try {
     const std::vector<GridHeader> headers = read_grib_headers(path);
-    for (const GridHeader& header : headers) add_header(header, report);
+    report.format = "GRIB";
+    report.facts.emplace_back("size", size_text(path));
+    for (const GridHeader& header : headers) {
+      add_header(header, report);
+      for (const GridVariable& v : header.variables) {
+        report.variables.push_back(
+            {v.variable.name, std::string(name_of(*v.variable.dtype)),
+             fmt::format("[level {}, time {}, member {}, {}, {}]",
+                         std::max<std::size_t>(1, v.levels.size()), header.times.size(),
+                         header.num_members, header.grid.latitudes.size(),
+                         header.grid.longitudes.size()),
+             "", "",
+             fmt::format("{}, {}{}", v.name, v.units,
+                         v.levels.empty() ? "" : ", " + levels_text(v.levels))});
+      }
+    }
     add_channels(headers, report);
   } catch (const DataError& e) {
+    if (std::optional<FileReport> raster = inspect_raster(path)) report = std::move(*raster);
+    report.format = "GRIB";
     report.facts.emplace_back("not a grid", e.what());
   }
   return report;

@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "io/grid/words.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -127,12 +128,6 @@ std::optional<Date> parse_date(std::string_view text) {
   if (!zone) return std::nullopt;
   date.zone_seconds = *zone;
   return date;
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
 }
 
 // Seconds of a unit, or the months of one.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -18,6 +17,7 @@
 
 #include "io/grid/grib_messages.h"
 #include "io/grid/variable_names.h"
+#include "io/grid/words.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -67,9 +67,29 @@ std::string variable_name(const std::string& element, const std::string& level) 
   for (const Element& e : kElements) {
     if (e.grib == element && (e.level.empty() || e.level == level)) return std::string(e.name);
   }
-  std::string name = element;
-  std::ranges::transform(name, name.begin(), [](unsigned char c) { return std::tolower(c); });
-  return short_variable_name(name);
+  return short_variable_name(lower(element));
+}
+
+// GDAL's "[m^2/s^2]" as NetCDF files of ECMWF write it: "m**2 s**-2".
+std::string units_of(std::string_view text) {
+  if (text.size() > 2 && text.front() == '[') text = text.substr(1, text.size() - 2);
+  std::string out;
+  bool below = false;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find_first_of("/ *"), text.size());
+    std::string factor(text.substr(0, end));
+    std::erase_if(factor, [](char c) { return c == '(' || c == ')'; });
+    if (!factor.empty()) {
+      const std::size_t power = factor.find('^');
+      std::string exponent = power == std::string::npos ? "1" : factor.substr(power + 1);
+      if (below) exponent = exponent[0] == '-' ? exponent.substr(1) : "-" + exponent;
+      if (!out.empty()) out += ' ';
+      out += factor.substr(0, power) + (exponent == "1" ? "" : "**" + exponent);
+    }
+    below = end < text.size() && text[end] == '/';
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return out;
 }
 
 // "500[hPa] ISBL (Isobaric surface)", "50000[Pa] ISBL=...": what the level of a band is.
@@ -165,8 +185,6 @@ class GribHeaderBuilder {
       return std::string(value == nullptr ? "" : value);
     };
     const std::string element = text("GRIB_ELEMENT"), code = text("GRIB_SHORT_NAME");
-    std::string units = text("GRIB_UNIT");
-    if (units.size() > 2 && units.front() == '[') units = units.substr(1, units.size() - 2);
     const std::string name = variable_name(element, code);
     const BandLevel at = band_level(band.GetDescription(), code, name);
     const double time = std::strtod(text("GRIB_VALID_TIME").c_str(), nullptr);
@@ -175,7 +193,7 @@ class GribHeaderBuilder {
       return l.variable == name && l.level.label == at.level.label;
     });
     if (layer == layers_.end()) {
-      layers_.push_back({name, units, element, at.level, {}, ""});
+      layers_.push_back({name, units_of(text("GRIB_UNIT")), element, at.level, {}, ""});
       layer = layers_.end() - 1;
     }
     const int member = scan_.fields[static_cast<std::size_t>(number - 1)].member;

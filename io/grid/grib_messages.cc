@@ -82,8 +82,9 @@ class GribScanner {
       constexpr std::uint64_t kReduced = 0xffff;  // as the number of columns
       field.is_lat_lon = byte(grid + 5) == 0 && number(grid + 6, 2) != kReduced;
     }
-    // Octets 41 and up are the centre's own; ECMWF and who uses its tables number members there.
-    if (product_length >= 50) field.member = byte(product + 49);
+    // Octets 41 and up are the centre's own; ECMWF numbers members there.
+    constexpr int kEcmwf = 98;
+    if (byte(product + 4) == kEcmwf && product_length >= 50) field.member = byte(product + 49);
     result_.fields.push_back(field);
     return end;
   }

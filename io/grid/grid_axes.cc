@@ -2,28 +2,16 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
-#include <cmath>
-#include <optional>
 #include <string_view>
 
 #include <fmt/format.h>
 
-#include "io/image.h"
+#include "io/grid/grid_levels.h"
+#include "io/grid/words.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
 namespace {
-
-std::string lower(std::string text) {
-  std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
-  return text;
-}
-
-template <std::size_t N>
-bool is_one_of(std::string_view name, const std::array<std::string_view, N>& names) {
-  return std::ranges::find(names, name) != names.end();
-}
 
 constexpr std::array<std::string_view, 2> kLatitudeNames{"latitude", "lat"};
 constexpr std::array<std::string_view, 2> kLongitudeNames{"longitude", "lon"};
@@ -37,21 +25,6 @@ constexpr std::array<std::string_view, 4> kTimeNames{"valid_time", "time", "date
 constexpr std::array<std::string_view, 4> kClimatologyNames{"month", "dayofyear", "season", "hour"};
 constexpr std::array<std::string_view, 6> kMemberNames{"number",      "member", "ensemble",
                                                        "realization", "ens",    "ensemble_member"};
-constexpr std::array<std::string_view, 5> kPressureNames{"pressure_level", "isobaricinhpa",
-                                                         "isobaricinpa", "plev", "pressure"};
-constexpr std::array<std::string_view, 2> kAnyLevelNames{"level", "lev"};
-constexpr std::array<std::string_view, 4> kModelLevelNames{"hybrid", "model_level",
-                                                           "model_level_number", "hybrid_level"};
-
-// Factor from units of pressure to hPa; none for other units.
-std::optional<double> pressure_factor(std::string_view units) {
-  constexpr std::array<std::string_view, 8> kHecto{
-      "hpa", "mb", "mbar", "millibar", "millibars", "hectopascal", "hectopascals", "hpascal"};
-  if (is_one_of(units, kHecto)) return 1.0;
-  if (units == "pa" || units == "pascal" || units == "pascals") return 0.01;
-  if (units == "bar") return 1000.0;
-  return std::nullopt;
-}
 
 class AxisFinder {
  public:
@@ -158,8 +131,7 @@ class AxisFinder {
   // Any other axis with numbers along it makes channels of its own, but for steps of a forecast.
   void assign_level(int d, const std::string& name, const NetcdfVariable* own) {
     if (own == nullptr) {
-      const bool vertical = is_one_of(name, kAnyLevelNames) || is_one_of(name, kModelLevelNames) ||
-                            is_one_of(name, kPressureNames);
+      const bool vertical = is_level_name(name);
       if (vertical && dimension(d).length > 1) set(d, AxisRole::level, nullptr);
       return;
     }
@@ -168,9 +140,8 @@ class AxisFinder {
                        name == "lead_time" || name == "forecast_period";
     if (!steps) {
       const bool vertical = text(*own, "axis") == "z" || !text(*own, "positive").empty() ||
-                            standard == "air_pressure" || is_one_of(name, kAnyLevelNames) ||
-                            is_one_of(name, kPressureNames) || is_one_of(name, kModelLevelNames) ||
-                            pressure_factor(text(*own, "units"));
+                            standard == "air_pressure" || is_level_name(name) ||
+                            is_pressure_unit(text(*own, "units"));
       if (vertical || dimension(d).length > 1) set(d, AxisRole::level, own);
     } else if (dimension(d).length > 1) {
       axes_.unusable[d] = fmt::format(
@@ -275,101 +246,10 @@ class AxisFinder {
   std::string unstructured_;  // dimension with latitudes and longitudes
 };
 
-// What a vertical axis counts.
-enum class LevelKind : std::uint8_t { hectopascal, pascal, bar, model, other };
-
-LevelKind level_kind(const NetcdfFile& file, const std::string& dimension,
-                     const NetcdfVariable* v) {
-  const std::string name = lower(dimension);
-  if (v == nullptr) return LevelKind::model;
-  const std::string units = lower(file.text(*v, "units"));
-  const std::string standard = lower(file.text(*v, "standard_name"));
-  const std::string long_name = lower(file.text(*v, "long_name"));
-  const auto says = [&](std::string_view word) {
-    return standard.find(word) != std::string::npos || long_name.find(word) != std::string::npos;
-  };
-  if (const auto factor = pressure_factor(units); factor && !says("hybrid")) {
-    return *factor == 1.0    ? LevelKind::hectopascal
-           : *factor == 0.01 ? LevelKind::pascal
-                             : LevelKind::bar;
-  }
-  if (is_one_of(name, kModelLevelNames) || says("hybrid") || says("model") ||
-      says("atmosphere_sigma") || says("atmosphere_ln_pressure")) {
-    return LevelKind::model;
-  }
-  const bool without_units = units.empty() || units == "1";
-  if (name == "isobaricinpa") return LevelKind::pascal;
-  if (standard == "air_pressure" || is_one_of(name, kPressureNames)) return LevelKind::hectopascal;
-  if (is_one_of(name, kAnyLevelNames) && without_units && standard.empty()) {
-    return LevelKind::hectopascal;
-  }
-  return LevelKind::other;
-}
-
-// `number` counts model levels.
-GridLevel level_at(LevelKind kind, const std::string& axis, double value, double number) {
-  double hpa = value;
-  switch (kind) {
-    case LevelKind::model:
-      return {kUnknown, fmt::format("l{:g}", number)};
-    case LevelKind::other:
-      return {kUnknown, fmt::format("{}{:g}", axis, value)};
-    case LevelKind::pascal:
-      hpa = value * 0.01;
-      break;
-    case LevelKind::bar:
-      hpa = value * 1000;
-      break;
-    case LevelKind::hectopascal:
-      break;
-  }
-  return {hpa, fmt::format("{:g}", hpa)};
-}
-
 }  // namespace
 
 GridAxes find_axes(const NetcdfFile& file) {
   return AxisFinder(file).find();
-}
-
-std::vector<GridLevel> levels_of(const NetcdfFile& file, int dimension, const GridAxis& axis) {
-  const NetcdfDimension& d = file.dimensions()[static_cast<std::size_t>(dimension)];
-  const NetcdfVariable* v = axis.coordinate;
-  LevelKind kind = level_kind(file, d.name, v);
-  std::vector<double> values(static_cast<std::size_t>(d.length));
-  if (v != nullptr) values = file.values(*v);
-  // Levels without units that cannot be hPa are Pa.
-  if (kind == LevelKind::hectopascal && file.text(*v, "units").empty() &&
-      std::ranges::any_of(values, [](double x) { return x > 2000; })) {
-    kind = LevelKind::pascal;
-  }
-  // Hybrid levels may be given by their numbers or by some coordinate: then they are counted.
-  const bool numbered =
-      v != nullptr && std::ranges::all_of(values, [](double x) { return x == std::round(x); });
-  std::vector<GridLevel> levels;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const double number = numbered ? values[i] : static_cast<double>(i + 1);
-    levels.push_back(level_at(kind, d.name, values[i], number));
-  }
-  return levels;
-}
-
-std::vector<GridLevel> scalar_level(const NetcdfFile& file, const NetcdfVariable& variable) {
-  const std::string coordinates = " " + file.text(variable, "coordinates") + " ";
-  for (const NetcdfVariable& v : file.variables()) {
-    const std::string name = v.local_name();
-    if (!v.dtype || !v.dimensions.empty() ||
-        coordinates.find(fmt::format(" {} ", name)) == std::string::npos) {
-      continue;
-    }
-    const bool named = is_one_of(lower(name), kPressureNames) ||
-                       is_one_of(lower(name), kAnyLevelNames) ||
-                       is_one_of(lower(name), kModelLevelNames);
-    if (!named && lower(file.text(v, "standard_name")) != "air_pressure") continue;
-    const double value = file.values(v)[0];
-    return {level_at(level_kind(file, name, &v), name, value, value)};
-  }
-  return {};
 }
 
 }  // namespace trib::io

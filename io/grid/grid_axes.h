@@ -29,13 +29,6 @@ enum class TimeKind : std::uint8_t {
   climatology,  ///< months, days or hours of an unnamed year
 };
 
-/// A level of a variable.
-struct GridLevel {
-  double hpa;  ///< NaN if it is not a level of pressure
-  std::string
-      label;  ///< "850" in hPa, "l137" of a model, "depth0.07"; empty for a surface variable
-};
-
 /// A dimension and the variable that gives its coordinates.
 struct GridAxis {
   AxisRole role = AxisRole::single;
@@ -53,12 +46,5 @@ struct GridAxes {
 
 /// Find the axes. Throws DataError for a file without regular latitudes and longitudes.
 GridAxes find_axes(const NetcdfFile& file);
-
-/// Levels along an axis of role `level`.
-std::vector<GridLevel> levels_of(const NetcdfFile& file, int dimension, const GridAxis& axis);
-
-/// Level of a variable cut out of a file with levels: the scalar pressure its attribute
-/// `coordinates` names. Empty if there is none.
-std::vector<GridLevel> scalar_level(const NetcdfFile& file, const NetcdfVariable& variable);
 
 }  // namespace trib::io

@@ -161,7 +161,7 @@ class HeaderBuilder {
       out.roles.push_back(role->role);
       switch (role->role) {
         case AxisRole::level:
-          out.levels = levels_of(file_, d, *role);
+          out.levels = levels_of(file_, dimension(d), role->coordinate);
           break;
         case AxisRole::member:
           header_.num_members = std::max(header_.num_members, dimension(d).length);

@@ -7,6 +7,7 @@
 
 #include "io/grid/calendar.h"
 #include "io/grid/grid_axes.h"
+#include "io/grid/grid_levels.h"
 #include "io/grid/netcdf_file.h"
 #include "io/image.h"
 #include "io/unpack.h"

@@ -8,6 +8,7 @@
 #include <span>
 #include <tuple>
 #include <unordered_map>
+#include <unordered_set>
 
 #include <fmt/format.h>
 
@@ -267,12 +268,24 @@ void GridFiles::check_not_empty(const Piece& piece, std::int64_t index,
                   format_time(times_[static_cast<std::size_t>(index)], series_.calendar)));
 }
 
+// Files in the order of the patterns, those of one pattern by name.
+std::vector<std::string> expand_in_order(const std::vector<std::string>& patterns) {
+  std::vector<std::string> files;
+  std::unordered_set<std::string> seen;
+  for (const std::string& pattern : patterns) {
+    for (const std::string& file : expand_files({pattern})) {
+      if (seen.insert(file).second) files.push_back(file);
+    }
+  }
+  return files;
+}
+
 }  // namespace
 
 std::unique_ptr<GridSource> open_grid(const GridOptions& options) {
   std::vector<GridHeader> headers;
   const auto add = [&](const std::vector<std::string>& files, bool is_static) {
-    for (const std::string& path : expand_files(files)) {
+    for (const std::string& path : expand_in_order(files)) {
       std::vector<GridHeader> found;
       if (file_kind(path) == FileKind::grib) {
         found = read_grib_headers(path);

@@ -18,14 +18,15 @@ enum class OnGaps : std::uint8_t { allow, fail };
 /// What to do about a time that two files hold.
 enum class OnDuplicates : std::uint8_t {
   fail,
-  first  ///< take that of the file whose name comes first
+  first  ///< take that of the file that is listed first
 };
 
 /// What to read of which files.
 struct GridOptions {
-  /// Files or shell patterns. Files with the same variables are joined along time, files with
-  /// other variables at the same times add channels. Fields without any time (a land-sea mask) are
-  /// repeated at each time. All must lie on one grid.
+  /// Files or shell patterns, in the order that matters for duplicates and for the channels, if all
+  /// are taken; those of one pattern by name. Files with the same variables are joined along time,
+  /// files with other variables at the same times add channels. Fields without any time (a land-sea
+  /// mask) are repeated at each time. All must lie on one grid.
   std::vector<std::string> files;
 
   /// Files of constants, or patterns: their fields are repeated at each time, whatever times they

@@ -21,8 +21,8 @@ StageDeclaration declaration() {
   StageDeclaration d;
   d.type = "read.netcdf";
   d.summary =
-      "Read fields on a latitude-longitude grid from NetCDF files, alone or with the field to "
-      "forecast.";
+      "Read fields on a latitude-longitude grid from NetCDF or GRIB files, alone or with the field "
+      "to forecast.";
   d.inputs = StageDeclaration::Inputs::none;
   d.parameters = {
       param::strings("files",

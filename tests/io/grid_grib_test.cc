@@ -116,7 +116,8 @@ TEST_F(GribTest, LevelsMembersAndTimesOfEdition2) {
   write_grib(path(), fields);
   const auto source = open(path());
   EXPECT_THAT(names(*source), ElementsAre("u_500", "u_850", "u10", "z_l137"));
-  EXPECT_EQ(source->channels()[0].units, "m/s");
+  EXPECT_EQ(source->channels()[0].units, "m s**-1");
+  EXPECT_EQ(source->channels()[3].units, "m**2 s**-2");
   EXPECT_EQ(source->num_members(), 2);
   ASSERT_EQ(source->size(), 4);
   EXPECT_EQ(format_time(source->times()[1]), "2020-01-01T06:00Z");
@@ -131,6 +132,14 @@ TEST_F(GribTest, LevelsMembersAndTimesOfEdition2) {
   EXPECT_EQ(values[36], 1108);
   EXPECT_EQ(source->read(2).data_cyx.data<float>()[11], 403);
   EXPECT_EQ(source->read(1, Window{1, 2, 2, 2}).data_cyx.data<float>()[2], 202);
+
+  const FileReport report = inspect_file(path());
+  EXPECT_EQ(report.format, "GRIB");
+  ASSERT_EQ(report.variables.size(), 3U);
+  EXPECT_EQ(report.variables[0].shape, "[level 2, time 2, member 2, 3, 4]");
+  EXPECT_EQ(report.variables[0].note, "u, m s**-1, levels 500 850 hPa");
+  EXPECT_THAT(report.facts, testing::Contains(testing::Pair("ensemble members", "2")));
+  EXPECT_EQ(report.channels.size(), 4U);
 }
 
 TEST_F(GribTest, FieldsWithTimesOfTheirOwnAreJoined) {

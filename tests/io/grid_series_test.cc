@@ -314,6 +314,8 @@ TEST_F(GridSeriesTest, TheFirstOfDuplicatesCounts) {
   const auto source = open_grid(options);
   ASSERT_EQ(source->size(), 3);
   EXPECT_EQ(source->provenance(1).file, path("a.nc"));
+  options.files = {path("b.nc"), path("a.nc")};
+  EXPECT_EQ(open_grid(options)->read(1).data_cyx.data<float>()[0], 108);
 }
 
 // A mask downloaded for one date, with other longitudes, belongs to all times of a series.

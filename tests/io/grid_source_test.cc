@@ -302,6 +302,7 @@ TEST(GridSource, GribHoldsTheSameFields) {
   EXPECT_EQ(grib->grid()->latitudes, converted->grid()->latitudes);
   for (std::size_t c = 0; c < channels.size(); ++c) {
     EXPECT_EQ(grib->channels()[c].level_hpa, converted->channels()[c].level_hpa);
+    EXPECT_EQ(grib->channels()[c].units, converted->channels()[c].units);
   }
   const Window window{10, 100, 20, 15};
   for (std::int64_t item = 0; item < grib->size(); ++item) {
