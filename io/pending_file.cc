@@ -16,10 +16,18 @@ namespace {
 
 constexpr std::size_t kMaxTransfer = std::size_t{1} << 30;
 
+void sync_folder_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  sync_folder(slash == std::string::npos ? "." : path.substr(0, slash + 1));
+}
+
 }  // namespace
 
-PendingFile::PendingFile(const std::string& path)
-    : path_(path), temporary_(fmt::format("{}.{}.part", path, ::getpid())) {
+std::string temporary_name(const std::string& path) {
+  return fmt::format("{}.{}.part", path, ::getpid());
+}
+
+PendingFile::PendingFile(const std::string& path) : path_(path), temporary_(temporary_name(path)) {
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail("created");
 }
@@ -69,12 +77,26 @@ void PendingFile::commit() {
   if (::close(std::exchange(descriptor_, -1)) != 0) fail("closed");
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("renamed");
   committed_ = true;
-  const std::size_t slash = path_.rfind('/');
-  sync_folder(slash == std::string::npos ? "." : path_.substr(0, slash + 1));
+  sync_folder_of(path_);
 }
 
 void PendingFile::fail(const char* step) const {
   throw RuntimeError(fmt::format("{}: cannot be {}: {}", path_, step, std::strerror(errno)));
+}
+
+void commit_file(const std::string& temporary, const std::string& path) {
+  const int descriptor = ::open(temporary.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool flushed = descriptor >= 0 && ::fsync(descriptor) == 0;
+  const int reason = errno;
+  if (descriptor >= 0) ::close(descriptor);
+  if (!flushed) {
+    throw RuntimeError(
+        fmt::format("{}: cannot be flushed to disk: {}", path, std::strerror(reason)));
+  }
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    throw RuntimeError(fmt::format("{}: cannot be renamed: {}", path, std::strerror(errno)));
+  }
+  sync_folder_of(path);
 }
 
 void write_file(const std::string& path, const std::string& text) {

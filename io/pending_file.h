@@ -33,6 +33,13 @@ class PendingFile {
   bool committed_ = false;
 };
 
+/// The name under which a file is made before it has its own.
+std::string temporary_name(const std::string& path);
+
+/// Flush to disk what a library wrote under temporary_name(path) and give it its own name,
+/// replacing what has it. Throws RuntimeError.
+void commit_file(const std::string& temporary, const std::string& path);
+
 /// Write a whole file. Throws RuntimeError.
 void write_file(const std::string& path, const std::string& text);
 

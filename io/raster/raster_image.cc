@@ -33,6 +33,7 @@ struct Header {
   std::vector<RasterBand> bands;
   std::vector<double> overviews;
   std::optional<Placement> placement;  // where the wish puts it
+  std::optional<TiffShape> tiff;
 };
 
 double spacing(const RasterGrid& grid) {
@@ -186,6 +187,7 @@ class Assembler {
     header.driver = dataset.driver();
     header.bands = describe_bands(dataset);
     header.grid = stored_grid(dataset);
+    header.tiff = find_tiff_shape(dataset);
     {
       const auto guard = dataset.lock();
       const GdalErrors quiet;
@@ -369,6 +371,7 @@ class Assembler {
                           ? all_
                           : std::make_shared<const Positions>(std::move(positions));
       part.warp = warp_onto(grid, header, reference, options_.resampling);
+      part.tiff = header.tiff;
       image.parts.push_back(std::move(part));
     };
     if (patterns_.empty()) {
@@ -404,6 +407,7 @@ class Assembler {
     part->codings = std::make_shared<const Codings>(Codings{only_band(header).coding});
     part->channels = std::make_shared<const Positions>(Positions{0});
     part->warp = warp_onto(grid, header, reference, "nearest");
+    part->tiff = header.tiff;
     image.classes = std::move(part);
   }
 

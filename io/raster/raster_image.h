@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "io/raster/raster_pixels.h"
 #include "io/raster/raster_source.h"
 #include "io/raster/raster_warp.h"
+#include "io/raster/tiff_tiles.h"
 
 namespace trib::io {
 
@@ -26,6 +28,8 @@ struct RasterPart {
   std::shared_ptr<const Codings> codings;     ///< of its bands, as stored; shared where they agree
   std::shared_ptr<const Positions> channels;  ///< of the source that these bands are, ascending
   std::shared_ptr<const Warp> warp;           ///< null: its pixels are pixels of the image
+  std::optional<TiffShape> tiff;              ///< of files that TiffTiles may read
+  std::optional<std::size_t> tiff_number;     ///< number of the file there, if it is to
 };
 
 struct RasterImage {
@@ -34,7 +38,7 @@ struct RasterImage {
   std::int32_t label = -1;
   bool overlaps = false;  ///< parts may give the same pixels; later ones lie on top
   std::vector<RasterPart> parts;
-  std::shared_ptr<const RasterPart> classes;  ///< raster of labels, on the image's grid; null: none
+  std::shared_ptr<RasterPart> classes;  ///< raster of labels, on the image's grid; null: none
   const std::string& path() const { return parts.front().path; }
 };
 

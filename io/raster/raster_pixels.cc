@@ -6,27 +6,13 @@
 #include <fmt/format.h>
 #include <gdal_priv.h>
 
+#include "io/raster/sample_decoding.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
 namespace {
 
 constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
-
-/// Turn stored samples into values, in place.
-void decode(const BandCoding& coding, const Affine& affine, std::int64_t count, float* values) {
-  const double scale = coding.scale * affine.scale;
-  const double offset = coding.offset * affine.scale + affine.offset;
-  const bool scaled = scale != 1 || offset != 0;
-  if (!scaled && !coding.nodata) return;
-  // NaN compares unequal to everything, itself included: without nodata nothing is replaced.
-  const float nodata = coding.nodata.value_or(kMissing);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float stored = values[i];
-    const float value = scaled ? static_cast<float>(stored * scale + offset) : stored;
-    values[i] = stored == nodata ? kMissing : value;
-  }
-}
 
 CPLErr raster_io(GDALDataset& dataset, const Window& w, std::vector<int> numbers, float* values) {
   const auto width = static_cast<int>(w.width);
@@ -153,8 +139,8 @@ std::int64_t read_pixels(const GdalDataset& dataset, const Codings& codings,
   read.read_samples();
   std::int64_t sample_bytes = 0;
   for (std::size_t c = 0; c < codings.size(); ++c) {
-    decode(codings[c], target.affine.empty() ? Affine{} : target.affine[c], pixels,
-           target.data_cyx + static_cast<std::int64_t>(c) * pixels);
+    decode_samples({codings[c], target.affine.empty() ? Affine{} : target.affine[c]}, pixels,
+                   target.data_cyx + static_cast<std::int64_t>(c) * pixels);
     sample_bytes += codings[c].sample_bytes;
   }
   read.hide_masked();

@@ -15,6 +15,7 @@
 #include "io/labels.h"
 #include "io/raster/gdal_dataset.h"
 #include "io/raster/raster_image.h"
+#include "io/raster/tiff_tiles.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -48,6 +49,7 @@ class RasterSource final : public ImageSource {
     images_ = std::move(assembled.images);
     name_channels();
     check_window();
+    find_tiffs();
     cut_tiles();
     read_labels();
   }
@@ -105,6 +107,8 @@ class RasterSource final : public ImageSource {
   }
 
   std::int64_t bytes_decoded() const override { return bytes_decoded_; }
+  std::int64_t cache_bytes() const override { return tiffs_->cache_bytes(); }
+  void limit_cache(std::int64_t bytes) override { tiffs_->limit_cache(bytes); }
 
   Provenance read_into(std::int64_t index, const std::optional<Window>& window,
                        const PixelTarget& target) const override {
@@ -132,6 +136,25 @@ class RasterSource final : public ImageSource {
                                   image.path(), to_string(*options_.window), image.extent.height,
                                   image.extent.width));
     }
+  }
+
+  /// Give the files that are read without GDAL their numbers.
+  void find_tiffs() {
+    std::vector<TiffTiles::File> files;
+    std::map<std::string, std::size_t> numbers;
+    const auto add = [&](RasterPart& part) {
+      const bool is_masked = std::any_of(part.codings->begin(), part.codings->end(),
+                                         [](const BandCoding& coding) { return coding.masked; });
+      if (part.warp != nullptr || !part.tiff || is_masked) return;
+      const auto [known, is_new] = numbers.emplace(part.path, files.size());
+      if (is_new) files.push_back({part.path, part.tiff});
+      part.tiff_number = known->second;
+    };
+    for (RasterImage& image : images_) {
+      for (RasterPart& part : image.parts) add(part);
+      if (image.classes != nullptr) add(*image.classes);
+    }
+    tiffs_ = std::make_unique<TiffTiles>(std::move(files), options_.chunk_cache_bytes);
   }
 
   Window area_of(const RasterImage& image) const {
@@ -257,6 +280,16 @@ class RasterSource final : public ImageSource {
 
   void read_from(const RasterPart& part, std::span<const std::string> names, const Window& window,
                  const PixelTarget& target) const {
+    TiffTiles::Outcome outcome = TiffTiles::Outcome::left_to_gdal;
+    if (part.tiff_number) {
+      outcome = tiffs_->read(*part.tiff_number, window, *part.codings, names, target);
+    }
+    if (outcome == TiffTiles::Outcome::done) {
+      for (const BandCoding& coding : *part.codings) {
+        bytes_decoded_ += window.height * window.width * coding.sample_bytes;
+      }
+      return;
+    }
     const std::string key =
         part.warp == nullptr
             ? part.path
@@ -264,6 +297,8 @@ class RasterSource final : public ImageSource {
     std::unique_ptr<GdalDataset> dataset = pool_.take(key, [&] { return open_part(part); });
     bytes_decoded_ += read_part(*dataset, part, names, window, target);
     pool_.give_back(key, std::move(dataset));
+    // GDAL could read what is damaged.
+    if (outcome == TiffTiles::Outcome::damaged) tiffs_->give_up(*part.tiff_number);
   }
 
   std::int32_t most_frequent_class(const RasterImage& image, const Window& w) const {
@@ -291,6 +326,7 @@ class RasterSource final : public ImageSource {
   std::vector<RasterImage> images_;
   std::vector<std::int64_t> first_image_;  // number of the first tile of each, and of all
   mutable GdalPool pool_{kIdleDatasets};
+  std::unique_ptr<TiffTiles> tiffs_;
   mutable std::atomic<std::int64_t> bytes_decoded_ = 0;
 };
 

@@ -73,6 +73,10 @@ struct RasterOptions {
   /// name of the image's file without its ending. An image or window then has the class of most of
   /// its pixels, -1 if it has none.
   std::string label_from;
+
+  /// Most bytes of decoded blocks of TIFF files that are kept for the next windows. Should hold the
+  /// blocks that windows read about the same time have in common; what the files hold at most.
+  std::int64_t chunk_cache_bytes = 512'000'000;
 };
 
 /// Open rasters for reading. All headers are read, in parallel, so that mistakes show now and

@@ -16,6 +16,7 @@ void register_builtin_stages(Registry& registry) {
   register_batch(registry);
   register_model_stages(registry);
   register_train(registry);
+  register_write_raster(registry);
   register_write_tensors(registry);
   register_write_netcdf(registry);
   register_sink(registry);

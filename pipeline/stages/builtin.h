@@ -18,6 +18,7 @@ void register_normalize(Registry& registry);
 void register_batch(Registry& registry);
 void register_model_stages(Registry& registry);
 void register_train(Registry& registry);
+void register_write_raster(Registry& registry);
 void register_write_tensors(Registry& registry);
 void register_write_netcdf(Registry& registry);
 void register_sink(Registry& registry);

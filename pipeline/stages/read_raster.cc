@@ -68,6 +68,12 @@ StageDeclaration declaration() {
                     "columns path and label, or rasters of classes, '*' standing for the name of "
                     "the image's file without ending.")
           .or_else(""),
+      param::bytes(
+          "cache",
+          "Most memory for decoded blocks of TIFF files that later windows may want; never "
+          "more than the files hold.")
+          .at_least(0)
+          .or_else("512MB"),
   };
   for (ParameterSpec& spec : image_set_parameters()) d.parameters.push_back(std::move(spec));
   return d;
@@ -109,6 +115,7 @@ class ReadRaster : public ImageSetStage {
     if (p.has("nodata")) options_.nodata = p.number("nodata");
     options_.apply_scale = p.boolean("apply_scale");
     options_.label_from = p.string("label_from");
+    options_.chunk_cache_bytes = p.bytes("cache");
   }
 
  protected:
