@@ -167,7 +167,7 @@ ShardFile file_of(const Json& json, std::int64_t samples, bool is_compressed,
   json.at("xxh3").get_to(file.xxh3);
   require(file.name.find('/') == std::string::npos && !file.name.empty(), path,
           fmt::format("a file named '{}'", file.name));
-  if (!is_compressed) return file;
+  if (!is_compressed || samples == 0) return file;
   json.at("frames").get_to(file.frames);
   require(std::ssize(file.frames) == samples, path,
           fmt::format("{} frames of {} samples", file.frames.size(), samples));
