@@ -132,7 +132,7 @@ def main():
     parser.add_argument("--limit", type=Path,
                         default=common.REPOSITORY / "build/release/bench/bench_inflate_limit")
     parser.add_argument("--cold-samples", type=int, default=800)
-    parser.add_argument("--warm-samples", type=int, default=8000)
+    parser.add_argument("--warm-samples", type=int, default=24000)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
 
