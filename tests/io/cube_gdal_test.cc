@@ -217,6 +217,8 @@ TEST(CubeThroughGdal, ClassicNetcdf) {
     const int centres = file.define("wavelength", NC_DOUBLE, {b});
     file.attribute(centres, "units", "um");
     const int rows = file.define("y", NC_DOUBLE, {y}), columns = file.define("x", NC_DOUBLE, {x});
+    file.attribute(rows, "standard_name", "projection_y_coordinate");
+    file.attribute(columns, "standard_name", "projection_x_coordinate");
     const int cube = file.define("reflectance", NC_FLOAT, {b, y, x});
     const int other = file.define("radiance", NC_FLOAT, {b, y, x});
     std::vector<double> values(24);
