@@ -210,7 +210,8 @@ void Hdf5CubeSource::add_file(const std::string& path, const CubeOptions& option
   const bool misses_alike = std::ranges::all_of(file.header.packing, [&](const Packing& packing) {
     return packing.missing == file.header.packing.front().missing;
   });
-  if (const auto array = open_array(opened, file.header.dataset); array != nullptr && misses_alike) {
+  if (const auto array = open_array(opened, file.header.dataset);
+      array != nullptr && misses_alike) {
     file.bytes_in_chunks = array->bytes_in_chunks();
   }
   file.select(find_bands(file.header));

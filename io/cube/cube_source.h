@@ -73,8 +73,8 @@ struct CubeOptions {
   /// Bound on files held open.
   std::size_t max_open_files = 16;
 
-  /// Bound on the decoded chunks kept of all files together. Chunks that only libhdf5 can decode are
-  /// cached apart, 8 MB a file.
+  /// Bound on the decoded chunks kept of all files together. Chunks that only libhdf5 can decode
+  /// are cached apart, 8 MB a file.
   std::int64_t cache_bytes = std::int64_t{256} << 20;
 };
 

@@ -22,9 +22,9 @@ struct GridVariable {
   std::vector<AxisRole> roles;    ///< of each axis, in file order
   std::vector<GridLevel> levels;  ///< in file order; empty for surface variables
   Packing packing;
-  std::vector<int> bands;        ///< in a GRIB file, of its fields: [level, time, member]
+  std::vector<int> bands;           ///< in a GRIB file, of its fields: [level, time, member]
   std::vector<std::int64_t> shape;  ///< of each axis
-  std::int64_t chunk_bytes = 0;  ///< of the chunks that one image touches; 0 without chunks
+  std::int64_t chunk_bytes = 0;     ///< of the chunks that one image touches; 0 without chunks
 
   bool has(AxisRole role) const;
 };

@@ -58,7 +58,8 @@ struct GridOptions {
   std::size_t max_open_files = 16;
 
   /// Bound on the decoded chunks kept of all netCDF-4 files together: consecutive times of a chunk
-  /// then decompress it once. Variables that only libnetcdf can read are cached apart, 16 MB a file.
+  /// then decompress it once. Variables that only libnetcdf can read are cached apart, 16 MB a
+  /// file.
   std::int64_t cache_bytes = std::int64_t{256} << 20;
 };
 

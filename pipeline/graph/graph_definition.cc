@@ -332,7 +332,9 @@ std::vector<ParameterSpec> ingest_parameters() {
           .unit_is("samples")
           .at_least(0)
           .or_else(0),
-      param::bytes("bytes", "Memory that samples under way and caches of decoded chunks may hold.").at_least(1).or_else("1GB"),
+      param::bytes("bytes", "Memory that samples under way and caches of decoded chunks may hold.")
+          .at_least(1)
+          .or_else("1GB"),
   };
 }
 

@@ -38,8 +38,8 @@ struct TestRaster {
 inline void write_raster(const std::string& path, const TestRaster& raster) {
   prepare_gdal();
   GDALDriver* driver = GetGDALDriverManager()->GetDriverByName("GTiff");
-  GDALDataset* dataset = driver->Create(path.c_str(), raster.width, raster.height, raster.bands,
-                                        raster.type, nullptr);
+  GDALDataset* dataset =
+      driver->Create(path.c_str(), raster.width, raster.height, raster.bands, raster.type, nullptr);
   ASSERT_NE(dataset, nullptr) << path;
   if (raster.epsg != 0) {
     OGRSpatialReference system;
