@@ -12,6 +12,7 @@
 #include "model/plan.h"
 #include "model/tokenizer.h"
 #include "ops/base/error.h"
+#include "ops/kernels/patchify.h"
 
 namespace trib::model {
 namespace {
@@ -175,7 +176,15 @@ Layer& Model::add_mae_head(const MaeHeadOptions& options) {
   }
   plan_->masked = true;
   plan_->num_visible = visible;
+  reconstructs_ = !options.norm_pix;
   return add(std::make_unique<MaeHead>(table_, *plan_, options));
+}
+
+void Model::write_reconstruction(const Step& step, float* x_bchw) const {
+  if (!reconstructs_) throw RuntimeError("the head reconstructs no images");
+  ops::unpatchify(x_bchw, step.prediction.data<float>(), step.batch(), plan_->channels(),
+                  plan_->grid_height * plan_->patch, plan_->grid_width * plan_->patch,
+                  plan_->patch);
 }
 
 Layer& Model::add_forecast_head(const ForecastHeadOptions& options) {

@@ -170,6 +170,12 @@ class Model {
   std::int64_t tokens() const;  ///< N
   std::int64_t dim() const;     ///< D
 
+  /// Whether the head predicts the images of the input: that of a masked autoencoder without
+  /// norm_pix.
+  bool reconstructs() const { return reconstructs_; }
+  /// Write what a step predicts of its images to [b, own channels, h, w], normalised as they are.
+  void write_reconstruction(const Step& step, float* x_bchw) const;
+
   /// Check the shapes of a step's input and draw its masks; call before the first layer's forward.
   /// The masks, and what is dropped, are a function of (seed, sample key). Throws ShapeError.
   void begin(Step& step, std::uint64_t seed) const;
@@ -192,6 +198,7 @@ class Model {
   ParameterTable table_;
   std::vector<std::unique_ptr<Layer>> layers_;
   std::vector<std::string> forecast_variables_;
+  bool reconstructs_ = false;
   std::unique_ptr<ModelPlan> plan_;  // what layers know of each other
 };
 

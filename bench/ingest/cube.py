@@ -12,6 +12,8 @@ and 2 I/O threads, and through bench/peers/cube_dataloader.py with 2 workers.
              decodes its chunks
     default  Tributary's cache is what it is by default, 256 MB, half of the cube; h5py's is 1 MB a
              worker by default and here 128 MB, so that both have as much
+    near     the same caches; Tributary takes crops of a neighbourhood one after another (order:
+             grouped), the peer in any order
 
 The limit of cold is bench_inflate_limit: the chunks of as many random crops fetched, inflated and
 unshuffled, and nothing else.
@@ -35,7 +37,9 @@ SIZE = 32
 BATCH = 16
 PYTHON = "/usr/bin/python3"  # Debian's, which has h5py and torch
 HERE = Path(__file__).resolve().parent
-CACHES = {"cold": (1 << 20, 1), "default": (256 << 20, 128)}  # own bytes, the peer's MB a worker
+# Own bytes and order, the peer's MB a worker.
+CACHES = {"cold": (1 << 20, "shuffled", 1), "default": (256 << 20, "shuffled", 128),
+          "near": (256 << 20, "grouped", 128)}
 
 GRAPH = """
 name: ingest_cube
@@ -49,6 +53,7 @@ nodes:
     size: {size}
     per_image: {samples}
     cache: {cache}
+    order: {order}
   batches: {{type: batch, from: cubes, size: {batch}}}
   count:   {{type: sink, from: batches, count: {batches}}}
 """
@@ -61,10 +66,11 @@ def make_data(folder, chunks):
     return file
 
 
-def own(options, file, scratch, cache, threads, samples):
+def own(options, file, scratch, cache, order, threads, samples):
     """Samples a second of `trib run`."""
     graph = scratch / "graph.yaml"
-    graph.write_text(GRAPH.format(file=file, threads=threads, cache=cache, size=SIZE, batch=BATCH,
+    graph.write_text(GRAPH.format(file=file, threads=threads, cache=cache, order=order,
+                                  size=SIZE, batch=BATCH,
                                   batches=samples // BATCH, samples=samples))
     folder = scratch / f"run-{random.randrange(1 << 60):x}"
     common.call([options.program, "run", "--quiet", "--run-dir", folder, graph], 600)
@@ -121,17 +127,17 @@ def main():
                 out = common.call([options.limit, chunks, threads, 1], 600)
                 return crops / json.loads(out)["seconds"]
 
-            def run(cache, threads, file=file):
-                return own(options, file, scratch, cache, threads, options.samples)
+            def run(cache, order, threads, file=file):
+                return own(options, file, scratch, cache, order, threads, options.samples)
 
             def other(cache, file=file):
                 return peer(file, cache, options.peer_samples, 128)
 
             points[kind, "cold", "limit, 2 threads"] = lambda f=limit: f(2)
-            for cache, (bytes_, megabytes) in CACHES.items():
+            for cache, (bytes_, order, megabytes) in CACHES.items():
                 points[kind, cache, "peer, 2 workers"] = lambda f=other, m=megabytes: f(m)
-                points[kind, cache, "own, 1 thread"] = lambda f=run, b=bytes_: f(b, 1)
-                points[kind, cache, "own, 2 threads"] = lambda f=run, b=bytes_: f(b, 2)
+                points[kind, cache, "own, 1 thread"] = lambda f=run, b=bytes_, o=order: f(b, o, 1)
+                points[kind, cache, "own, 2 threads"] = lambda f=run, b=bytes_, o=order: f(b, o, 2)
         results = {point: [] for point in points}
         for _ in range(options.repeats):
             for point, measure in points.items():

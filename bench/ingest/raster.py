@@ -9,10 +9,12 @@ pixels and once with interleaved bands, is made in the folder unless it is there
 batch -> sink) with 1 and 2 I/O threads, and through bench/peers/raster_dataloader.py with 2 workers.
 
     cold  the caches of decoded tiles are small (16 MB each): nearly every window decodes its tiles
+    near  the caches are of middle size (64 MB each); Tributary takes windows of a neighbourhood one
+          after another (order: grouped), the peer in any order
     warm  the caches hold the whole raster, as both have them by default; the peer is timed from
           when its caches are filled on, Tributary from its start
 
-The limit of cold is bench_inflate_limit: the tiles of as many random windows fetched, inflated and
+The limit of cold and near is bench_inflate_limit: the tiles of as many random windows fetched, inflated and
 their prediction undone, and nothing else. That of warm is memory: a sample's stored bytes read and
 its floats written, at the speed at which as many threads copy 256 MB.
 
@@ -34,6 +36,7 @@ import common  # noqa: E402
 SIZE = 128
 BATCH = 16
 COLD_CACHE_MB = 16
+NEAR_CACHE_MB = 64
 PYTHON = "/usr/bin/python3"  # Debian's, which has rasterio and torch
 HERE = Path(__file__).resolve().parent
 
@@ -49,6 +52,7 @@ nodes:
     size: {size}
     per_image: {samples}
     cache: {cache}
+    order: {order}
   batches: {{type: batch, from: scenes, size: 16}}
   count:   {{type: sink, from: batches, count: {batches}}}
 """
@@ -61,10 +65,10 @@ def make_data(folder, interleave):
     return file
 
 
-def own(options, file, scratch, cache, threads, samples):
+def own(options, file, scratch, cache, threads, samples, order):
     """Samples a second of `trib run`."""
     graph = scratch / "graph.yaml"
-    graph.write_text(GRAPH.format(file=file, threads=threads, cache=cache, size=SIZE,
+    graph.write_text(GRAPH.format(file=file, threads=threads, cache=cache, size=SIZE, order=order,
                                   batches=samples // BATCH, samples=samples))
     folder = scratch / f"run-{random.randrange(1 << 60):x}"
     common.call([options.program, "run", "--quiet", "--run-dir", folder, graph], 600)
@@ -132,6 +136,7 @@ def main():
     parser.add_argument("--limit", type=Path,
                         default=common.REPOSITORY / "build/release/bench/bench_inflate_limit")
     parser.add_argument("--cold-samples", type=int, default=800)
+    parser.add_argument("--near-samples", type=int, default=4000)
     parser.add_argument("--warm-samples", type=int, default=24000)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -149,8 +154,8 @@ def main():
                 out = common.call([options.limit, tiles, threads, 1], 600)
                 return windows / json.loads(out)["seconds"]
 
-            def run(cache, threads, samples, file=file):
-                return own(options, file, scratch, cache, threads, samples)
+            def run(cache, threads, samples, order="shuffled", file=file):
+                return own(options, file, scratch, cache, threads, samples, order)
 
             cold, warm = options.cold_samples, options.warm_samples
             small = COLD_CACHE_MB << 20
@@ -159,6 +164,11 @@ def main():
             points[kind, "cold", "peer, 2 workers"] = lambda f=file: peer(f, COLD_CACHE_MB, 320, 64)
             points[kind, "cold", "own, 1 thread"] = lambda f=run: f(small, 1, cold)
             points[kind, "cold", "own, 2 threads"] = lambda f=run: f(small, 2, cold)
+            near, middle = options.near_samples, NEAR_CACHE_MB << 20
+            points[kind, "near", "limit, 2 threads"] = lambda f=limit: f(2)
+            points[kind, "near", "peer, 2 workers"] = lambda f=file: peer(f, NEAR_CACHE_MB, 320, 64)
+            points[kind, "near", "own, 1 thread"] = lambda f=run: f(middle, 1, near, "grouped")
+            points[kind, "near", "own, 2 threads"] = lambda f=run: f(middle, 2, near, "grouped")
             bands = json.loads(Path(f"{file}.json").read_text())["bands"]
             points[kind, "warm", "limit, 2 threads"] = lambda b=bands: memory_limit(2, b)
             points[kind, "warm", "peer, 2 workers"] = lambda f=file: peer(f, None, 2000, 1600)
@@ -179,7 +189,7 @@ def main():
     print()
     print(f"{'interleave':10} {'cache':6} {'own / peer':>11} {'own / limit':>12} {'1 -> 2 threads':>15}")
     for kind in files:
-        for cache in ("cold", "warm"):
+        for cache in ("cold", "near", "warm"):
             two = medians[kind, cache, "own, 2 threads"]
             bound = medians[kind, cache, "limit, 2 threads"]
             print(f"{kind:10} {cache:6} {two / medians[kind, cache, 'peer, 2 workers']:11.2f} "

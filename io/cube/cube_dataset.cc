@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "io/cube/text.h"
+#include "io/text.h"
 #include "ops/base/error.h"
 
 namespace trib::io {

@@ -12,11 +12,11 @@
 #include "io/cube/hdf5_cubes.h"
 #include "io/cube/spectral_plan.h"
 #include "io/cube/spectral_source.h"
-#include "io/cube/text.h"
 #include "io/cube/wavelengths.h"
 #include "io/file_kind.h"
 #include "io/raster/raster_bands.h"
 #include "io/raster/raster_source.h"
+#include "io/text.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -72,7 +72,7 @@ class CubeOpener {
     hdf5_ = is_hdf5(files_.front());
     for (const std::string& file : files_) {
       if (is_hdf5(file) == hdf5_) continue;
-      throw ConfigError(
+      throw DataError(
           fmt::format("{} is {}HDF5 and {} is {}: cubes of one node must be of one "
                       "kind",
                       files_.front(), hdf5_ ? "" : "not ", file, hdf5_ ? "not" : "HDF5"));
@@ -123,6 +123,7 @@ class CubeOpener {
         throw DataError(
             fmt::format("{}: is {}, expected a hyperspectral cube", file, io::describe(kind)));
       }
+      if (kind == FileKind::netcdf_classic) check_netcdf_file(file);
     }
     for (std::string& file : files_) file = part_of(data_file_of(file), options_.dataset);
   }

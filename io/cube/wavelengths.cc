@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include "io/cube/text.h"
+#include "io/text.h"
 
 namespace trib::io {
 

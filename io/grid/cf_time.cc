@@ -11,7 +11,7 @@
 
 #include <fmt/format.h>
 
-#include "io/grid/words.h"
+#include "io/text.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -55,7 +55,7 @@ double to_seconds(const Date& date, const Reckoning& reckoning) {
   return begin + f[3] * 3600 + f[4] * 60 + f[5] - date.zone_seconds;
 }
 
-std::string_view trim(std::string_view text) {
+std::string_view stripped(std::string_view text) {
   while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front()))) {
     text.remove_prefix(1);
   }
@@ -81,7 +81,7 @@ std::optional<double> take_number(std::string_view& text, bool decimals) {
 
 // "Z", "UTC", "+01:00" or nothing, in seconds east of Greenwich.
 std::optional<double> parse_zone(std::string_view text) {
-  text = trim(text);
+  text = stripped(text);
   if (text.empty() || text == "Z" || text == "UTC" || text == "GMT") return 0;
   const double sign = text.front() == '-' ? -1 : 1;
   if (text.front() != '+' && text.front() != '-') return std::nullopt;
@@ -104,7 +104,7 @@ std::optional<Date> parse_date(std::string_view text) {
   static constexpr std::string_view kSeparators[] = {"", "-", "-", "T ", ":", ":"};
   static constexpr std::array<double, 6> kLowest{0, 1, 1, 0, 0, 0};
   static constexpr std::array<double, 6> kHighest{9999, 12, 31, 24, 59, 60};
-  text = trim(text);
+  text = stripped(text);
   Date date;
   while (date.num_fields < date.fields.size()) {
     const std::size_t i = date.num_fields;
@@ -171,7 +171,7 @@ std::optional<TimeUnit> find_unit(std::string_view name) {
 }
 
 Reckoning parse_calendar(std::string_view text, const std::string& place) {
-  const std::string name = lower(trim(text));
+  const std::string name = lower(stripped(text));
   Reckoning reckoning;
   if (name.empty() || name == "standard" || name == "gregorian") {
     reckoning.julian_before_1582 = true;
@@ -249,7 +249,7 @@ double end_of(const Date& date, const Reckoning& reckoning) {
 DecodedTimes decode_times(const std::vector<double>& values, std::string_view units,
                           std::string_view calendar, const std::string& place) {
   const Reckoning reckoning = parse_calendar(calendar, place);
-  const std::string lower_units = lower(trim(units));
+  const std::string lower_units = lower(stripped(units));
   std::function<double(double)> decode;
   if (lower_units == "day as %y%m%d.%f") {
     decode = [&](double v) { return from_digits(v, reckoning, place); };
@@ -259,7 +259,7 @@ DecodedTimes decode_times(const std::vector<double>& values, std::string_view un
     std::optional<TimeUnit> unit;
     std::optional<Date> reference;
     if (at != std::string::npos) {
-      unit = find_unit(lower(trim(units.substr(0, at))));
+      unit = find_unit(lower(stripped(units.substr(0, at))));
       reference = parse_date(units.substr(at + since.size()));
     }
     if (!unit || !reference || !exists(*reference, reckoning)) {
@@ -298,9 +298,9 @@ TimeRange parse_time_range(std::string_view text, Calendar calendar) {
   constexpr double kForever = std::numeric_limits<double>::infinity();
   const Reckoning reckoning{calendar};
   const std::size_t dots = text.find("..");
-  const std::string_view first = trim(text.substr(0, dots));
+  const std::string_view first = stripped(text.substr(0, dots));
   const std::string_view last =
-      dots == std::string_view::npos ? first : trim(text.substr(dots + 2));
+      dots == std::string_view::npos ? first : stripped(text.substr(dots + 2));
   const auto parse = [&](std::string_view part) {
     const std::optional<Date> date = parse_date(part);
     if (!date || !exists(*date, reckoning)) {

@@ -17,7 +17,7 @@
 
 #include "io/grid/grib_messages.h"
 #include "io/grid/variable_names.h"
-#include "io/grid/words.h"
+#include "io/text.h"
 #include "ops/base/error.h"
 
 namespace trib::io {

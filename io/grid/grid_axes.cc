@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include "io/grid/grid_levels.h"
-#include "io/grid/words.h"
+#include "io/text.h"
 #include "ops/base/error.h"
 
 namespace trib::io {

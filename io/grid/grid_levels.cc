@@ -8,8 +8,8 @@
 
 #include <fmt/format.h>
 
-#include "io/grid/words.h"
 #include "io/image.h"
+#include "io/text.h"
 
 namespace trib::io {
 namespace {

@@ -152,7 +152,7 @@ class GridWriter::Impl {
         spool_(path_, static_cast<std::int64_t>(pixels_ * channels_.size())),
         fields_(pixels_ * channels_.size()) {}
 
-  void add(double time, const float* data_cyx) {
+  void add(const FieldTime& time, const float* data_cyx) {
     if (options_.pack) {
       for (std::size_t g = 0; g < groups_.size(); ++g) {
         for (const std::size_t c : groups_[g].channels) {
@@ -182,14 +182,18 @@ class GridWriter::Impl {
     bool has_level = false;
   };
 
-  bool has_time() const { return !std::isnan(times_.front()); }
+  bool has_time() const { return !std::isnan(times_.front().time); }
+  bool is_forecast() const {
+    return std::any_of(times_.begin(), times_.end(),
+                       [](const FieldTime& t) { return !std::isnan(t.reference); });
+  }
 
   void sort_times() {
     order_.resize(times_.size());
     std::iota(order_.begin(), order_.end(), std::size_t{0});
-    const auto time = [&](std::size_t n) { return times_[n]; };
-    for (const double t : times_) {
-      if (!std::isnan(t) || times_.size() == 1) continue;
+    const auto time = [&](std::size_t n) { return times_[n].time; };
+    for (const FieldTime& t : times_) {
+      if (!std::isnan(t.time) || times_.size() == 1) continue;
       throw DataError(
           fmt::format("{}: {} sets of fields came, some without a time; only one set "
                       "can be written without",
@@ -199,17 +203,27 @@ class GridWriter::Impl {
               [&](std::size_t a, std::size_t b) { return time(a) < time(b); });
     for (std::size_t i = 1; i < order_.size(); ++i) {
       if (time(order_[i - 1]) < time(order_[i])) continue;
-      throw DataError(
-          fmt::format("{}: fields of {} came twice; members of an ensemble and epochs need files "
-                      "of their own",
-                      path_, format_time(time(order_[i]))));
+      throw DataError(fmt::format(
+          "{}: fields of {} came twice; members of an ensemble, lead times and epochs need files "
+          "of their own",
+          path_, format_time(time(order_[i]))));
     }
+  }
+
+  std::vector<double> in_order(double FieldTime::*member, double unit) const {
+    std::vector<double> values;
+    for (const std::size_t n : order_) values.push_back(times_[n].*member / unit);
+    return values;
   }
 
   /// Whole hours are written as such, as the Climate Data Store did.
   double time_unit() const {
-    const bool whole = std::all_of(times_.begin(), times_.end(),
-                                   [](double seconds) { return std::fmod(seconds, 3600) == 0; });
+    const auto is_whole = [](double seconds) {
+      return std::isnan(seconds) || std::fmod(seconds, 3600) == 0;
+    };
+    const bool whole = std::all_of(times_.begin(), times_.end(), [&](const FieldTime& t) {
+      return is_whole(t.time) && is_whole(t.reference);
+    });
     return whole ? 3600 : 1;
   }
 
@@ -232,9 +246,14 @@ class GridWriter::Impl {
           unit == 3600 ? "hours since 1970-01-01 00:00:00" : "seconds since 1970-01-01 00:00:00";
       const int variable = coordinate(file, "time", time_, units, "time", "T");
       file.text(variable, "calendar", "proleptic_gregorian");
-      std::vector<double> values;
-      for (const std::size_t n : order_) values.push_back(times_[n] / unit);
-      coordinates.emplace_back(variable, std::move(values));
+      coordinates.emplace_back(variable, in_order(&FieldTime::time, unit));
+      if (is_forecast()) {
+        const int began = file.variable("forecast_reference_time", NC_DOUBLE, {time_});
+        file.text(began, "units", units);
+        file.text(began, "standard_name", "forecast_reference_time");
+        file.text(began, "calendar", "proleptic_gregorian");
+        coordinates.emplace_back(began, in_order(&FieldTime::reference, unit));
+      }
     }
     lat_ = file.dimension("lat", grid_.latitudes.size());
     lon_ = file.dimension("lon", grid_.longitudes.size());
@@ -343,7 +362,7 @@ class GridWriter::Impl {
   FieldSpool spool_;
   std::vector<float> fields_;  // of one time
   std::vector<short> packed_;
-  std::vector<double> times_;       // as they came
+  std::vector<FieldTime> times_;    // as they came
   std::vector<std::size_t> order_;  // by time
   std::vector<Defined> defined_;
   int time_ = -1, lat_ = -1, lon_ = -1;  // dimensions
@@ -355,7 +374,7 @@ GridWriter::GridWriter(std::string path, LatLonGrid grid, std::vector<Channel> c
                                    std::move(options))) {}
 GridWriter::~GridWriter() = default;
 
-void GridWriter::add(double time, const float* data_cyx) {
+void GridWriter::add(const FieldTime& time, const float* data_cyx) {
   impl_->add(time, data_cyx);
 }
 

@@ -19,6 +19,12 @@ struct GridWriteOptions {
   std::string history = {};  ///< a line for the attribute of that name, may be empty
 };
 
+/// When a set of fields is valid.
+struct FieldTime {
+  double time = kUnknown;       ///< seconds since 1970-01-01T00:00Z
+  double reference = kUnknown;  ///< of a forecast: when it began
+};
+
 /// A NetCDF-4 file after the CF conventions, 1.8: dimensions time (unlimited), level, lat, lon, a
 /// chunk a field. Channels of one variable on several pressure levels ("t_850", "t_500") become one
 /// variable with levels, others a variable each. Missing values are NaN, or -32767 if packed.
@@ -33,9 +39,8 @@ class GridWriter {
              GridWriteOptions options);
   ~GridWriter();
 
-  /// Add the fields [channel, latitude, longitude] of a time: seconds since 1970-01-01T00:00Z, NaN
-  /// if they have none.
-  void add(double time, const float* data_cyx);
+  /// Add the fields [channel, latitude, longitude] of a time.
+  void add(const FieldTime& time, const float* data_cyx);
 
   /// Write the file. Without any field there is none. Fields without a time must be alone: they are
   /// written without the dimension. Throws DataError for a time that was added twice, RuntimeError

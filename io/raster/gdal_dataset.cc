@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <string_view>
 #include <utility>
 
@@ -13,6 +14,7 @@
 #include <fmt/ranges.h>
 #include <gdal_priv.h>
 
+#include "io/file_kind.h"
 #include "io/hdf5_lock.h"
 #include "io/opening_file.h"
 #include "io/raster/jpeg2000_file.h"
@@ -149,6 +151,7 @@ GdalDataset::GdalDataset(const std::string& path, const std::string& driver,
   }
   name_driver();
   needs_lock_ = is_locked(driver_);
+  check_contents();
 }
 
 GdalDataset::GdalDataset(std::unique_ptr<GdalDataset> source, GDALDataset* made)
@@ -158,10 +161,25 @@ GdalDataset::GdalDataset(std::unique_ptr<GdalDataset> source, GDALDataset* made)
       dataset_(made),
       needs_lock_(source_->needs_lock_) {}
 
+namespace {
+
+// The file in GDAL's name of a part of it, such as NETCDF:"f.nc":t2m; another name as it is.
+std::string file_of_part(const std::string& name) {
+  const std::size_t begin = name.find('"'), end = name.rfind('"');
+  return begin == end ? name : name.substr(begin + 1, end - begin - 1);
+}
+
+}  // namespace
+
 void GdalDataset::check_contents() {
   try {
     check_raw_file(*dataset_, path_);
     if (driver_ == "JP2OpenJPEG") check_jpeg2000_file(path_);
+    // libnetcdf reads zeros past the end of classic files.
+    const std::string file = file_of_part(path_);
+    if (std::filesystem::is_regular_file(file) && file_kind(file) == FileKind::netcdf_classic) {
+      check_netcdf_file(file);
+    }
   } catch (...) {
     GDALClose(dataset_);  // no destructor will
     throw;

@@ -421,7 +421,7 @@ class Engine::Impl {
                     {
                       const trace::Span span("sink", planned.name());
                       if (!planned.sink->satisfied()) {
-                        planned.sink->consume_step(*message->step);
+                        planned.sink->consume_step(*message->step, *message->batch);
                         stop_when_satisfied(*planned.sink);
                       }
                     }

@@ -24,7 +24,7 @@ void SinkStage::consume_sample(const Sample& /*sample*/) {
 void SinkStage::consume_batch(const Batch& /*batch*/) {
   refuse(*this, "batches");
 }
-void SinkStage::consume_step(const model::Step& /*step*/) {
+void SinkStage::consume_step(const model::Step& /*step*/, const Batch& /*batch*/) {
   refuse(*this, "model steps");
 }
 

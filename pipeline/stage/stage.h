@@ -178,7 +178,7 @@ class SinkStage : public Stage {
   virtual void start(const std::string& /*run_folder*/) {}
   virtual void consume_sample(const Sample& sample);
   virtual void consume_batch(const Batch& batch);
-  virtual void consume_step(const model::Step& step);
+  virtual void consume_step(const model::Step& step, const Batch& batch);
   /// Whether this sink has seen all it wants; sources stop when every sink has.
   virtual bool satisfied() const { return false; }
   /// Called once after the last consume.

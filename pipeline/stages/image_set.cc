@@ -136,6 +136,7 @@ void ImageSetStage::read_sampling(const ParameterValues& p) {
   }
   if (p.has("windows")) windows_ = p.strings("windows");
   if (p.has("points")) points_ = p.strings("points");
+  options_.by_neighbourhood = order_ == ItemOrder::grouped;
   options_.stratify = p.boolean("stratify");
   if (p.has("classes")) {
     if (!options_.stratify) throw ConfigError("classes: has no meaning without stratify: true");
@@ -205,7 +206,10 @@ void ImageSetStage::limit_cache(std::int64_t bytes) {
 
 std::int64_t ImageSetStage::group(Split split, std::int64_t item) const {
   const auto place = sampling_->fixed_place(split, item);
-  return place ? source_->group(place->image) : item;
+  if (!place) return item;
+  // Numbers of groups and neighbourhoods put together; what is put into one by chance does no harm.
+  constexpr std::int64_t kSpread = 1'000'003;
+  return source_->group(place->image) * kSpread + sampling_->neighbourhood(split, item);
 }
 
 Sample ImageSetStage::read_place(const WindowSampling::Place& place,

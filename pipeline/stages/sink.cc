@@ -30,7 +30,7 @@ class Sink : public SinkStage {
   void prepare(const StreamInfo& /*input*/, const std::string& /*input_node*/) override {}
   void consume_sample(const Sample& /*sample*/) override { count(); }
   void consume_batch(const Batch& /*batch*/) override { count(); }
-  void consume_step(const model::Step& /*step*/) override { count(); }
+  void consume_step(const model::Step& /*step*/, const Batch& /*batch*/) override { count(); }
   bool satisfied() const override { return wanted_ > 0 && seen_ >= wanted_; }
 
  private:

@@ -15,6 +15,10 @@ namespace {
 
 constexpr std::uint64_t kRandomDraws = 16;
 
+// Side of a neighbourhood in windows: windows in it share most of the blocks they are stored in,
+// and these fit the caches of readers.
+constexpr std::int64_t kNeighbourhood = 8;
+
 bool fits(const io::Extent& size, const io::Window& region) {
   return size.height <= region.height && size.width <= region.width;
 }
@@ -199,6 +203,30 @@ io::Extent WindowSampling::grid(const io::Window& region) const {
           (region.width - options_.size.width) / options_.stride.width + 1};
 }
 
+io::Extent WindowSampling::neighbourhoods(const io::Window& region) const {
+  if (!options_.by_neighbourhood || options_.stratify) return {1, 1};
+  const auto count = [](std::int64_t length, std::int64_t window) {
+    return (length - window) / (kNeighbourhood * window) + 1;
+  };
+  const io::Extent all{count(region.height, options_.size.height),
+                       count(region.width, options_.size.width)};
+  return options_.per_image < 2 * all.height * all.width ? io::Extent{1, 1} : all;
+}
+
+std::int64_t WindowSampling::neighbourhood(Split split, std::int64_t item) const {
+  if (!part(split).by_class.empty()) return 0;
+  const Place place = at(split, item);
+  if (options_.sampling == Sampling::random) {
+    const io::Extent all =
+        neighbourhoods(region(split, images_[static_cast<std::size_t>(place.image)].extent));
+    return item % options_.per_image % (all.height * all.width);
+  }
+  if (!place.window) return 0;
+  constexpr std::int64_t kMostColumns = std::int64_t{1} << 20;
+  const io::Window& w = *place.window;
+  return w.y / (kNeighbourhood * w.height) * kMostColumns + w.x / (kNeighbourhood * w.width);
+}
+
 WindowSampling::Place WindowSampling::at(Split split, std::int64_t number) const {
   const Part& own = part(split);
   Place place;
@@ -275,13 +303,20 @@ WindowSampling::Place WindowSampling::place(Split split, const SampleRequest& re
                                   .substream(static_cast<std::uint64_t>(request.item))
                                   .substream(static_cast<std::uint64_t>(request.piece));
   const io::Window inside = region(split, images_[static_cast<std::size_t>(place.image)].extent);
-  const auto among = [&](std::uint64_t index, std::int64_t places) {
-    return static_cast<std::int64_t>(
-        stream.below(2 * draw + index, static_cast<std::uint64_t>(places)));
+  // Among the places of one of so many parts that are about equal.
+  const auto among = [&](std::uint64_t index, std::int64_t places, std::int64_t own,
+                         std::int64_t parts) {
+    const std::int64_t begin = own * places / parts, end = (own + 1) * places / parts;
+    return begin + static_cast<std::int64_t>(
+                       stream.below(2 * draw + index, static_cast<std::uint64_t>(end - begin)));
   };
-  place.window = {inside.y + among(0, inside.height - options_.size.height + 1),
-                  inside.x + among(1, inside.width - options_.size.width + 1), options_.size.height,
-                  options_.size.width};
+  const io::Extent parts = neighbourhoods(inside);
+  const std::int64_t own = parts.height * parts.width == 1 ? 0 : neighbourhood(split, request.item);
+  place.window = {
+      inside.y +
+          among(0, inside.height - options_.size.height + 1, own / parts.width, parts.height),
+      inside.x + among(1, inside.width - options_.size.width + 1, own % parts.width, parts.width),
+      options_.size.height, options_.size.width};
   if (options_.stratify && !options_.classes.empty()) {
     // All classes in turn among the windows of an image, and over the epochs.
     const std::int64_t turn = request.item / options_.per_image + request.item + request.epoch;

@@ -41,6 +41,10 @@ struct WindowSamplingOptions {
   io::Extent stride;           ///< from one window of the grid to the next
   std::int64_t per_image = 1;  ///< random windows of an image in an epoch
 
+  /// Draw each random window in a neighbourhood of its own, of 8 x 8 window sizes, each of which
+  /// has as many windows. Where an image has no two windows for each, they are drawn anywhere.
+  bool by_neighbourhood = false;
+
   /// Fraction kept for evaluation: of the images, drawn by the seed, or of the area of each image,
   /// a strip at its right or lower end, whichever side is longer. Windows do not cross its border.
   double holdout = 0;
@@ -81,6 +85,9 @@ class WindowSampling {
   std::uint64_t draws() const;
   /// Place number `draw` of a sample.
   Place place(Split split, const SampleRequest& request, std::uint64_t draw = 0) const;
+  /// The part of the image an item's window lies in, the same in all epochs; windows of one part
+  /// are near each other. 0 where that is not known, or for all of the image.
+  std::int64_t neighbourhood(Split split, std::int64_t item) const;
   /// The image of an item and the window, where neither depends on the epoch.
   std::optional<Place> fixed_place(Split split, std::int64_t item) const;
 
@@ -103,6 +110,8 @@ class WindowSampling {
   /// The part of an image that belongs to a split.
   io::Window region(Split split, const io::Extent& extent) const;
   io::Extent grid(const io::Window& region) const;
+  /// Neighbourhoods along y and x that the corners of random windows are drawn in.
+  io::Extent neighbourhoods(const io::Window& region) const;
   /// The image of window number `number`; its place too unless that is random.
   Place at(Split split, std::int64_t number) const;
   std::int64_t number_of(Split split, std::int64_t item, std::int64_t epoch) const;

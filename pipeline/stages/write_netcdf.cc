@@ -7,9 +7,11 @@
 
 #include "io/grid/grid_writer.h"
 #include "io/kept_channels.h"
+#include "model/model.h"
 #include "ops/base/error.h"
 #include "pipeline/stage/registry.h"
 #include "pipeline/stages/builtin.h"
+#include "pipeline/stages/physical_values.h"
 
 namespace trib::pipeline {
 namespace {
@@ -17,14 +19,14 @@ namespace {
 StageDeclaration declaration() {
   StageDeclaration d;
   d.type = "write.netcdf";
-  d.summary = "Write fields on a latitude-longitude grid to a NetCDF file (CF-1.8).";
+  d.summary = "Write fields or forecasts on a latitude-longitude grid to a NetCDF file (CF-1.8).";
   d.parameters = {
       param::string(
           "path",
           "The file; a relative path is below the run folder, NODE.nc if left empty. With "
           "several ranks each writes its part to NAME.rank-N.nc.")
           .or_else(""),
-      param::integer("count", "Samples or batches a rank writes, the first ones; 0: all.")
+      param::integer("count", "Samples, batches or steps a rank writes, the first ones; 0: all.")
           .at_least(0)
           .or_else(0),
       param::integer("deflate", "Level of compression by zlib; 0: none.").between(0, 9).or_else(1),
@@ -67,14 +69,16 @@ class WriteNetcdf : public SinkStage {
       throw ConfigError("needs fields on a latitude-longitude grid, which its input is not");
     }
     grid_ = *input.grid;
-    statistics_ = input.statistics;
     if (input.kind == StreamKind::steps) {
-      throw ConfigError("writes samples and batches; write.tensors keeps what a model makes");
+      const std::vector<std::string> variables = input.model->own_forecast_variables();
+      if (input.model->forecast_variables().empty()) {
+        throw ConfigError("needs forecasts; the model before it ends in another head");
+      }
+      for (const std::string& name : variables) channels_.push_back(target(input, name));
+    } else {
+      channels_ = io::elements_at(input.own_channels, input.channels);
     }
-    channels_ = io::elements_at(input.own_channels, input.channels);
-    if (statistics_ == nullptr) return;
-    // The units of normalised fields are lost with the normalisation.
-    for (io::Channel& channel : channels_) channel.units.clear();
+    physical_ = PhysicalValues(input.statistics, channels_);
   }
 
   void start(const std::string& run_folder) override {
@@ -94,13 +98,22 @@ class WriteNetcdf : public SinkStage {
     // Samples come out of order: those that belong to the first are known by their positions.
     const auto positions = static_cast<std::uint64_t>(wanted_ * data_ranks_);
     if (wanted_ > 0 && sample.request.position >= positions) return;
-    add(sample.provenance.time, sample.x_cyx.data<float>());
+    add({sample.provenance.time, io::kUnknown}, sample.x_cyx.data<float>());
     ++written_;
   }
 
   void consume_batch(const Batch& batch) override {
     for (std::size_t b = 0; b < batch.requests.size(); ++b) {
-      add(batch.provenance[b].time, image(batch.x_bchw, b));
+      add({batch.provenance[b].time, io::kUnknown}, image(batch.x_bchw, b));
+    }
+    ++written_;
+  }
+
+  void consume_step(const model::Step& step, const Batch& batch) override {
+    for (std::size_t b = 0; b < batch.requests.size(); ++b) {
+      const double began = batch.provenance[b].time;
+      const double hours = static_cast<double>(batch.lead_hours[b]);
+      add({began + 3600 * hours, began}, image(step.prediction_bvhw, b));
     }
     ++written_;
   }
@@ -112,31 +125,24 @@ class WriteNetcdf : public SinkStage {
   }
 
  private:
+  static io::Channel target(const StreamInfo& input, const std::string& name) {
+    for (const auto* list : {&input.targets, &input.channels}) {
+      for (const io::Channel& channel : *list) {
+        if (channel.name == name) return channel;
+      }
+    }
+    return {.name = name, .units = ""};
+  }
+
   static const float* image(const Tensor& batch, std::size_t b) {
     const std::int64_t values = batch.dim(1) * batch.dim(2) * batch.dim(3);
     return batch.data<float>() + static_cast<std::int64_t>(b) * values;
   }
 
-  void add(double time, const float* data_cyx) {
+  void add(const io::FieldTime& time, const float* data_cyx) {
     if (writer_ == nullptr) return;
-    writer_->add(time, statistics_ == nullptr ? data_cyx : physical(data_cyx));
-  }
-
-  const float* physical(const float* data_cyx) {
     const std::size_t pixels = grid_.latitudes.size() * grid_.longitudes.size();
-    physical_.resize(channels_.size() * pixels);
-    for (std::size_t c = 0; c < channels_.size(); ++c) {
-      const auto& names = statistics_->channels;
-      const auto at = static_cast<std::size_t>(
-          std::find(names.begin(), names.end(), channels_[c].name) - names.begin());
-      // Forcings that joined after the normalisation have no statistics.
-      const double mean = at < names.size() ? statistics_->mean[at] : 0;
-      const double std = at < names.size() && statistics_->std[at] > 0 ? statistics_->std[at] : 1;
-      for (std::size_t i = c * pixels; i < (c + 1) * pixels; ++i) {
-        physical_[i] = static_cast<float>(static_cast<double>(data_cyx[i]) * std + mean);
-      }
-    }
-    return physical_.data();
+    writer_->add(time, physical_.of(data_cyx, static_cast<std::int64_t>(pixels)));
   }
 
   std::string path_;
@@ -146,9 +152,8 @@ class WriteNetcdf : public SinkStage {
   io::GridWriteOptions options_;
   io::LatLonGrid grid_;
   std::vector<io::Channel> channels_;
-  std::shared_ptr<const ChannelStatistics> statistics_;  // of normalised fields, else null
+  PhysicalValues physical_;
   std::unique_ptr<io::GridWriter> writer_;
-  std::vector<float> physical_;
   std::int64_t written_ = 0;
 };
 

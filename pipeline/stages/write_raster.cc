@@ -8,10 +8,13 @@
 
 #include <fmt/format.h>
 
+#include "io/kept_channels.h"
 #include "io/raster/raster_writer.h"
+#include "model/model.h"
 #include "ops/base/error.h"
 #include "pipeline/stage/registry.h"
 #include "pipeline/stages/builtin.h"
+#include "pipeline/stages/physical_values.h"
 
 namespace trib::pipeline {
 namespace {
@@ -21,7 +24,7 @@ using Storage = io::RasterStorage;
 StageDeclaration declaration() {
   StageDeclaration d;
   d.type = "write.raster";
-  d.summary = "Write samples or batches to georeferenced raster files, an image or a scene a file.";
+  d.summary = "Write images, or what a model reconstructs of them, to georeferenced raster files.";
   d.parameters = {
       param::string(
           "path",
@@ -117,13 +120,16 @@ class WriteRaster : public SinkStage {
 
   void prepare(const StreamInfo& input, const std::string& input_node) override {
     if (input.kind == StreamKind::steps) {
-      throw ConfigError(fmt::format(
-          "takes samples or batches, but '{}' gives steps of a model; use write.tensors",
-          input_node));
+      if (input.model == nullptr || !input.model->reconstructs()) {
+        throw ConfigError(fmt::format(
+            "takes samples, batches, or the images that a masked autoencoder without norm_pix "
+            "reconstructs, and '{}' makes none; write.tensors takes anything",
+            input_node));
+      }
+      model_ = input.model;
     }
-    for (const std::int64_t c : input.own_channels) {
-      channels_.push_back(input.channels[static_cast<std::size_t>(c)]);
-    }
+    channels_ = io::elements_at(input.own_channels, input.channels);
+    physical_ = PhysicalValues(input.statistics, channels_);
   }
 
   void start(const std::string& run_folder) override {
@@ -138,6 +144,16 @@ class WriteRaster : public SinkStage {
   void consume_batch(const Batch& batch) override {
     for (std::size_t b = 0; b < batch.requests.size() && !satisfied(); ++b) {
       write(batch.x_bchw.select(0, static_cast<std::int64_t>(b)), batch.provenance[b],
+            batch.requests[b]);
+    }
+  }
+
+  void consume_step(const model::Step& step, const Batch& batch) override {
+    const Shape& shape = batch.x_bchw.shape();
+    Tensor images_bchw = Tensor::empty(shape, DType::f32, MemoryKind::ingest);
+    model_->write_reconstruction(step, images_bchw.data<float>());
+    for (std::size_t b = 0; b < batch.requests.size() && !satisfied(); ++b) {
+      write(images_bchw.select(0, static_cast<std::int64_t>(b)), batch.provenance[b],
             batch.requests[b]);
     }
   }
@@ -164,6 +180,7 @@ class WriteRaster : public SinkStage {
     const std::string path = path_of(from, request);
     check_unique(path, from);
     const io::Extent extent{x_cyx.dim(1), x_cyx.dim(2)};
+    const float* values = physical_.of(x_cyx.data<float>(), extent.height * extent.width);
     if (mosaic_) {
       if (from.window.height != extent.height || from.window.width != extent.width) {
         throw DataError(fmt::format(
@@ -174,12 +191,12 @@ class WriteRaster : public SinkStage {
       if (!mosaic) {
         mosaic = std::make_unique<io::RasterMosaic>(path, storage_, channels_, from.geo);
       }
-      mosaic->add(from.window, x_cyx.data<float>());
+      mosaic->add(from.window, values);
     } else if (from.geo) {
       const io::GeoReference geo = io::georeference_of(*from.geo, from.window, extent);
-      io::write_raster(path, storage_, channels_, extent, x_cyx.data<float>(), &geo);
+      io::write_raster(path, storage_, channels_, extent, values, &geo);
     } else {
-      io::write_raster(path, storage_, channels_, extent, x_cyx.data<float>(), nullptr);
+      io::write_raster(path, storage_, channels_, extent, values, nullptr);
     }
     ++written_;
   }
@@ -220,6 +237,8 @@ class WriteRaster : public SinkStage {
   std::string suffix_;  // of file names, before the extension
   std::string prefix_;
   std::vector<io::Channel> channels_;
+  PhysicalValues physical_;
+  std::shared_ptr<const model::Model> model_;                         // of the steps, else null
   std::map<std::string, std::unique_ptr<io::RasterMosaic>> mosaics_;  // by path
   std::unordered_map<std::size_t, std::size_t> images_;               // hashes of path and image
   std::int64_t written_ = 0;

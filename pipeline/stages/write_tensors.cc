@@ -84,7 +84,7 @@ class WriteTensors : public SinkStage {
     write(numbered("batch", static_cast<std::int64_t>(batch.index)), tensors, records);
   }
 
-  void consume_step(const model::Step& step) override {
+  void consume_step(const model::Step& step, const Batch& /*batch*/) override {
     std::vector<io::NamedTensor> tensors;
     // A rank of the tensor axis may have no part in a prediction: its file says so.
     if (!model_->forecast_variables().empty()) {

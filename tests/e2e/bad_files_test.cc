@@ -72,8 +72,8 @@ INSTANTIATE_TEST_SUITE_P(
                             "era5/era5_t2m_uk_hourly_201903.nc", "truncated"},
                     BadFile{"zip", "read.netcdf", "era5/era5_cds_zip_misnamed.nc",
                             "era5/era5_t2m_uk_hourly_201903.nc", "ZIP archive"},
-                    BadFile{"not_hdf5", "read.cube", "era5/truncated_cds_classic.nc",
-                            "hyperspectral/enmap_potsdam_tile_128_0_224band.h5", "expected HDF5"},
+                    BadFile{"not_a_cube", "read.cube", "era5/truncated_cds_classic.nc",
+                            "hyperspectral/enmap_potsdam_tile_128_0_224band.h5", "truncated"},
                     BadFile{"not_netcdf", "read.netcdf", "satellite/corrupt/corrupt.tif",
                             "era5/era5_t2m_uk_hourly_201903.nc", "expected NetCDF"}),
     [](const auto& file) { return file.param.name; });

@@ -202,7 +202,7 @@ TEST_F(EnviCube, Mistakes) {
   }
   options = options_;
   options.files.push_back(folder_ + "/other.h5");
-  EXPECT_THAT(error_of<ConfigError>([&] { open_cube(options); }),
+  EXPECT_THAT(error_of<DataError>([&] { open_cube(options); }),
               AllOf(HasSubstr("is not HDF5 and"), HasSubstr("other.h5 is HDF5")));
   std::filesystem::remove(folder_ + "/cube.dat");
   EXPECT_THAT(error_of<DataError>([&] { open_cube(options_); }), HasSubstr("no data file beside"));

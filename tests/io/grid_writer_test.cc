@@ -71,7 +71,7 @@ TEST(GridWriter, OurReaderFindsWhatWasWritten) {
   const std::vector<Channel> channels{channel("t_850", 850), channel("t2m"), channel("t_500", 500)};
   GridWriter writer(path, kGrid, channels, {.history = "a test"});
   for (const int time : {6, 0, 3}) {
-    writer.add(1.5e9 + time * kHour, fields(time, 3).data());
+    writer.add({1.5e9 + time * kHour, kUnknown}, fields(time, 3).data());
   }
   EXPECT_FALSE(std::filesystem::exists(path));
   writer.finish();
@@ -115,7 +115,7 @@ TEST(GridWriter, PackedValuesAreWithinHalfAStep) {
   for (std::size_t i = 12; i < 24; ++i) data[i] = 7.25F;
   for (std::size_t i = 24; i < 36; ++i) data[i] = kNan;
   data[3] = -900;
-  writer.add(0, data.data());
+  writer.add({0, kUnknown}, data.data());
   writer.finish();
   const auto source = opened(path);
   EXPECT_EQ(source->times()[0], 0);
@@ -132,12 +132,25 @@ TEST(GridWriter, PackedValuesAreWithinHalfAStep) {
   EXPECT_EQ(file.text(*file.find("time"), "units"), "hours since 1970-01-01 00:00:00");
 }
 
+TEST(GridWriter, ForecastsKeepTheTimeTheyBeganAt) {
+  const test::TempDir dir;
+  const std::string path = dir.file("out.nc");
+  GridWriter writer(path, kGrid, {channel("a")}, {.deflate = 0, .shuffle = false});
+  writer.add({30 * kHour, 24 * kHour}, fields(2, 1).data());
+  writer.add({6 * kHour, 0}, fields(1, 1).data());
+  writer.finish();
+  const NetcdfFile file(path);
+  EXPECT_THAT(file.values(*file.find("time")), ElementsAre(6, 30));
+  EXPECT_THAT(file.values(*file.find("forecast_reference_time")), ElementsAre(0, 24));
+  EXPECT_EQ(opened(path)->size(), 2);
+}
+
 TEST(GridWriter, FieldsWithoutTimeStandAlone) {
   const test::TempDir dir;
   const std::string path = dir.file("mask.nc");
   {
     GridWriter writer(path, kGrid, {channel("lsm")}, {});
-    writer.add(kUnknown, fields(1, 1).data());
+    writer.add({}, fields(1, 1).data());
     writer.finish();
   }
   const auto source = opened(path);
@@ -146,8 +159,8 @@ TEST(GridWriter, FieldsWithoutTimeStandAlone) {
   EXPECT_EQ(values_of(source->read(0))[0], 1000);
 
   GridWriter two(dir.file("two.nc"), kGrid, {channel("lsm")}, {});
-  two.add(kUnknown, fields(1, 1).data());
-  two.add(0, fields(1, 1).data());
+  two.add({}, fields(1, 1).data());
+  two.add({0, kUnknown}, fields(1, 1).data());
   EXPECT_THROW(two.finish(), DataError);
   EXPECT_THAT(files_in(dir.path()), ElementsAre("mask.nc"));
 }
@@ -156,8 +169,8 @@ TEST(GridWriter, NothingIsLeftOfAFileThatWasNotFinished) {
   const test::TempDir dir;
   {
     GridWriter writer(dir.file("out.nc"), kGrid, {channel("a")}, {});
-    writer.add(0, fields(0, 1).data());
-    writer.add(0, fields(1, 1).data());
+    writer.add({0, kUnknown}, fields(0, 1).data());
+    writer.add({0, kUnknown}, fields(1, 1).data());
     try {
       writer.finish();
       FAIL();
@@ -167,7 +180,7 @@ TEST(GridWriter, NothingIsLeftOfAFileThatWasNotFinished) {
   }
   {
     GridWriter unfinished(dir.file("other.nc"), kGrid, {channel("a")}, {});
-    unfinished.add(0, fields(0, 1).data());
+    unfinished.add({0, kUnknown}, fields(0, 1).data());
   }
   GridWriter(dir.file("empty.nc"), kGrid, {channel("a")}, {}).finish();
   EXPECT_TRUE(files_in(dir.path()).empty());
@@ -195,8 +208,8 @@ TEST(GridWriterAgainstCdo, GridAndTimesAreUnderstood) {
   const std::string path = dir.file("out.nc");
   GridWriter writer(path, kGrid, {channel("t_850", 850), channel("t_500", 500), channel("sst")},
                     {.history = "a test"});
-  writer.add(1577836800 + 6 * kHour, fields(2, 3).data());
-  writer.add(1577836800, fields(1, 3).data());
+  writer.add({1577836800 + 6 * kHour, kUnknown}, fields(2, 3).data());
+  writer.add({1577836800, kUnknown}, fields(1, 3).data());
   writer.finish();
   const auto says = [&](const std::string& operation) {
     const std::string out = dir.file("said");

@@ -1,5 +1,6 @@
 #include "pipeline/stages/window_sampling.h"
 
+#include <cstdlib>
 #include <map>
 #include <set>
 #include <tuple>
@@ -110,6 +111,55 @@ TEST(WindowSampling, RandomWindowsReachAllPlaces) {
     seen.insert(corners(random, Split::train, epoch).front());
   }
   EXPECT_EQ(seen.size(), 2u * 3u);
+}
+
+TEST(WindowSampling, NeighbourhoodsShareAllPlacesEvenly) {
+  WindowSamplingOptions options = options_for(Sampling::random, {2, 2});
+  options.by_neighbourhood = true;
+  options.per_image = 60;
+  // Corners at 0..38 and 0..48: 3 x 4 neighbourhoods of 13 x 12 or 13 places.
+  const WindowSampling windows = sample(options, {{{40, 50}, -1}, {{20, 20}, -1}});
+  std::map<std::int64_t, std::set<Corner>> corners_of;
+  std::set<Corner> all;
+  for (std::int64_t epoch = 0; epoch < 1000; ++epoch) {
+    const auto drawn = corners(windows, Split::train, epoch);
+    for (std::int64_t item = 0; item < 60; ++item) {
+      corners_of[windows.neighbourhood(Split::train, item)].insert(
+          drawn[static_cast<std::size_t>(item)]);
+    }
+    all.insert(drawn.begin(), drawn.begin() + 60);
+  }
+  EXPECT_EQ(corners_of.size(), 12U);
+  EXPECT_EQ(all.size(), 39U * 49);  // no place is out of reach
+  for (const auto& [neighbourhood, places] : corners_of) {
+    const auto [image, y, x] = *places.begin();
+    for (const auto& [other_image, other_y, other_x] : places) {
+      EXPECT_LT(std::abs(other_y - y), 13);
+      EXPECT_LT(std::abs(other_x - x), 13);
+    }
+    EXPECT_GE(places.size(), 13U * 12);
+  }
+}
+
+TEST(WindowSampling, FewWindowsHaveNoNeighbourhoods) {
+  WindowSamplingOptions options = options_for(Sampling::random, {2, 2});
+  options.per_image = 23;  // and 12 neighbourhoods
+  const WindowSampling anywhere = sample(options, {{{40, 50}, -1}});
+  options.by_neighbourhood = true;
+  const WindowSampling windows = sample(options, {{{40, 50}, -1}});
+  EXPECT_EQ(windows.neighbourhood(Split::train, 22), 0);
+  EXPECT_EQ(corners(windows, Split::train), corners(anywhere, Split::train));
+}
+
+TEST(WindowSampling, WindowsOfAGridHaveNeighbourhoods) {
+  const WindowSampling grid = sample(options_for(Sampling::grid, {2, 2}), {{{64, 64}, -1}});
+  std::map<std::int64_t, std::set<Corner>> corners_of;
+  for (std::int64_t item = 0; item < grid.items(Split::train); ++item) {
+    const auto window = *grid.place(Split::train, request_of(item)).window;
+    corners_of[grid.neighbourhood(Split::train, item)].emplace(0, window.y / 16, window.x / 16);
+  }
+  EXPECT_EQ(corners_of.size(), 16U);
+  for (const auto& [neighbourhood, places] : corners_of) EXPECT_EQ(places.size(), 1U);
 }
 
 TEST(WindowSampling, HoldsOutImages) {

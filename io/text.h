@@ -1,8 +1,10 @@
-// Small helpers for the texts that describe cubes.
+// Small helpers for names and texts in headers of files.
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cctype>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +21,11 @@ inline std::string trim(std::string_view text) {
   const std::size_t first = text.find_first_not_of(" \t\r\n");
   if (first == std::string_view::npos) return "";
   return std::string(text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1));
+}
+
+template <std::size_t N>
+bool is_one_of(std::string_view name, const std::array<std::string_view, N>& names) {
+  return std::ranges::find(names, name) != names.end();
 }
 
 /// Parts between commas, without the blanks around them; at least one.
