@@ -89,7 +89,7 @@ PreparedShard::PreparedShard(const std::string& folder, std::int64_t shard,
                                 header.size() + sum_bytes));
   }
   sums_.resize(static_cast<std::size_t>(samples * planes));
-  std::memcpy(sums_.data(), sums.data() + header.size(), sum_bytes);
+  if (sum_bytes > 0) std::memcpy(sums_.data(), sums.data() + header.size(), sum_bytes);
 
   if (layout.num_channels() > 0) open(x_, record_.x, layout.channels, 0);
   if (layout.num_targets() > 0) {
