@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "io/wavelengths.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -23,14 +24,6 @@ std::optional<Number> parse_number(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size()) return {};
   return value;
-}
-
-/// "400nm", "400.5 nm" -> 400, 400.5
-std::optional<double> parse_wavelength(std::string_view text) {
-  if (!text.ends_with("nm")) return {};
-  text.remove_suffix(2);
-  while (text.ends_with(' ')) text.remove_suffix(1);
-  return parse_number<double>(text);
 }
 
 /// Least number of inserted, removed and replaced characters between two words.
@@ -113,23 +106,25 @@ class Selector {
     return inside;
   }
 
-  /// The channel nearest to a wavelength, which must not lie further than its neighbours do.
+  /// The channel nearest to a wavelength that is not bad, which must not lie further than its
+  /// neighbours do.
   std::int64_t nearest(double wavelength, const std::string& item) const {
     const auto distance = [&](const Channel& channel, double from) {
       const double apart = std::abs(channel.wavelength_nm - from);
-      return std::isnan(apart) ? std::numeric_limits<double>::infinity() : apart;
+      return std::isnan(apart) || channel.bad ? std::numeric_limits<double>::infinity() : apart;
     };
     const auto found = std::min_element(available_.begin(), available_.end(),
                                         [&](const Channel& a, const Channel& b) {
                                           return distance(a, wavelength) < distance(b, wavelength);
                                         });
-    if (found == available_.end() || std::isnan(found->wavelength_nm)) {
+    if (found == available_.end() || std::isinf(distance(*found, wavelength))) {
       throw ConfigError(fmt::format(
           "{}: channel '{}' is selected by wavelength, but the file gives none", file_, item));
     }
     double gap = std::numeric_limits<double>::infinity();
     double low = found->wavelength_nm, high = low;
     for (const Channel& channel : available_) {
+      if (channel.bad) continue;
       if (&channel != &*found) gap = std::min(gap, distance(channel, found->wavelength_nm));
       low = std::fmin(low, channel.wavelength_nm);
       high = std::fmax(high, channel.wavelength_nm);

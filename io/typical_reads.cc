@@ -91,8 +91,9 @@ void add_typical_reads(const PixelStorage& storage, FileReport& report) {
     for (AxisRead& axis : whole) axis.wanted = axis.extent;
     report.facts.emplace_back(
         "advice",
-        fmt::format("{} decode much around them: cut several from one image in turn, with cache >= "
-                    "{} (all of it decoded), or larger ones; or rewrite the files by trib prepare",
+        fmt::format("{} decode much around them: take those that lie together one after another "
+                    "(order: grouped), or with cache >= {} (all of it decoded); or rewrite the "
+                    "files by trib prepare",
                     window, bytes_text(read_cost(whole, storage.element_bytes).decoded)));
   }
   if (storage.channel.extent > 1 && of_one.amplification() >= kMuch * of_all.amplification()) {

@@ -23,12 +23,12 @@
 #include <fmt/format.h>
 
 #include "io/chunks/chunk_codec.h"
-#include "io/raster/file_bytes.h"
+#include "io/chunks/stored_file.h"
 #include "io/raster/tiff_predictor.h"
 
 namespace {
 
-using trib::io::OpenFile;
+using trib::io::StoredFile;
 
 struct Step {
   std::string kind;
@@ -36,7 +36,7 @@ struct Step {
 };
 
 struct StoredChunk {
-  const OpenFile* file;
+  const StoredFile* file;
   std::uint64_t offset;
   std::size_t stored_bytes, bytes;
   const std::vector<Step>* steps;
@@ -65,9 +65,7 @@ class Decoder {
     first_.resize(std::max(first_.size(), chunk.bytes));
     second_.resize(std::max(second_.size(), chunk.bytes));
     const std::span<std::byte> stored(stored_.data(), chunk.stored_bytes);
-    if (!trib::io::read_at(chunk.file->descriptor(), chunk.offset, stored)) {
-      throw std::runtime_error("a chunk does not lie in its file");
-    }
+    chunk.file->read(chunk.offset, stored);
     std::span<std::byte> now(first_.data(), chunk.bytes);
     std::span<std::byte> other(second_.data(), chunk.bytes);
     for (const Step& step : *chunk.steps) {
@@ -100,7 +98,7 @@ int main(int argc, char** argv) try {
   }
   const int threads = argc > 2 ? std::atoi(argv[2]) : 1;
   const int repeats = argc > 3 ? std::atoi(argv[3]) : 3;
-  std::map<std::string, std::unique_ptr<OpenFile>> files;
+  std::map<std::string, std::unique_ptr<StoredFile>> files;
   std::map<std::string, std::vector<Step>> codings;
   std::vector<StoredChunk> chunks;
   std::ifstream list(argv[1]);
@@ -109,8 +107,7 @@ int main(int argc, char** argv) try {
   std::size_t bytes = 0;
   while (list >> file >> chunk.offset >> chunk.stored_bytes >> chunk.bytes >> steps) {
     auto& open = files[file];
-    if (!open) open = std::make_unique<OpenFile>(file);
-    if (!open->is_open()) throw std::runtime_error(file + " cannot be opened");
+    if (!open) open = std::make_unique<StoredFile>(file);
     const auto coding = codings.find(steps);
     chunk.steps = coding != codings.end() ? &coding->second : &(codings[steps] = parse(steps));
     chunk.file = open.get();

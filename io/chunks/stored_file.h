@@ -8,6 +8,10 @@
 
 namespace trib::io {
 
+/// Fill `out` from `offset` on of an open file. False if it cannot be read (errno says why) or ends
+/// before (errno is 0).
+bool read_at(int descriptor, std::uint64_t offset, std::span<std::byte> out);
+
 /// A file open for reading. Thread-safe.
 class StoredFile {
  public:

@@ -9,8 +9,8 @@
 #include <fmt/format.h>
 
 #include "io/cube/cube_dataset.h"
-#include "io/cube/wavelengths.h"
 #include "io/text.h"
+#include "io/wavelengths.h"
 #include "ops/base/error.h"
 
 namespace trib::io {

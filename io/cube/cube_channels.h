@@ -16,9 +16,8 @@ namespace trib::io {
 void mark_bad_bands(std::vector<Channel>& bands, const std::vector<std::string>& wishes,
                     const std::string& file);
 
-/// Positions of the selected bands in `bands`: select_channels(), and wavelengths that stand for
-/// the nearest band. Ranges include bad bands; a band named by itself may not be bad, and the
-/// nearest is sought among the others. Throws ConfigError.
+/// Positions of the selected bands in `bands`, as select_channels() gives them. Ranges include bad
+/// bands; a band named by itself may not be bad. Throws ConfigError.
 std::vector<std::int64_t> select_bands(const std::vector<Channel>& bands,
                                        const std::vector<std::string>& selection,
                                        const std::string& file);

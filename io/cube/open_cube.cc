@@ -12,11 +12,11 @@
 #include "io/cube/hdf5_cubes.h"
 #include "io/cube/spectral_plan.h"
 #include "io/cube/spectral_source.h"
-#include "io/cube/wavelengths.h"
 #include "io/file_kind.h"
 #include "io/raster/raster_bands.h"
 #include "io/raster/raster_source.h"
 #include "io/text.h"
+#include "io/wavelengths.h"
 #include "ops/base/error.h"
 
 namespace trib::io {

@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include "io/cube/wavelengths.h"
+#include "io/wavelengths.h"
 #include "ops/base/error.h"
 
 namespace trib::io {

@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 
 #include "io/cube/spectral_plan.h"
-#include "io/cube/wavelengths.h"
 #include "io/text.h"
+#include "io/wavelengths.h"
 #include "ops/base/error.h"
 
 namespace trib::io {

@@ -13,8 +13,8 @@
 #include <gdal_priv.h>
 #include <unistd.h>
 
+#include "io/chunks/stored_file.h"
 #include "io/pending_file.h"
-#include "io/raster/file_bytes.h"
 #include "io/raster/pending_raster.h"
 #include "io/raster/raster_writer.h"
 #include "ops/base/error.h"

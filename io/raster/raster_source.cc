@@ -270,12 +270,10 @@ class RasterSource final : public ImageSource {
     }
   }
 
-  /// Read all channels of a part, in pixels of the part.
+  /// Read all channels of a part, which follow each other, in pixels of the part.
   void read_from(const RasterPart& part, const Window& window, const PixelTarget& target) const {
-    std::vector<std::string> names;
-    names.reserve(part.channels->size());
-    for (const std::size_t c : *part.channels) names.push_back(names_[c]);
-    read_from(part, names, window, target);
+    read_from(part, std::span(names_).subspan(part.channels->front(), part.channels->size()),
+              window, target);
   }
 
   void read_from(const RasterPart& part, std::span<const std::string> names, const Window& window,

@@ -9,9 +9,7 @@
 #include <map>
 #include <span>
 
-#include <sys/stat.h>
-
-#include "io/raster/file_bytes.h"
+#include "io/chunks/stored_file.h"
 
 namespace trib::io {
 namespace {
@@ -61,13 +59,10 @@ std::size_t element_bytes(std::uint16_t type) {
 /// The first directory of a file.
 class Directory {
  public:
-  explicit Directory(int descriptor) : descriptor_(descriptor) {}
+  explicit Directory(const StoredFile& file) : file_(file) {}
 
   /// False if the file is no TIFF or its directory is cut off or contradicts itself.
   bool read() {
-    struct stat status {};
-    if (::fstat(descriptor_, &status) != 0 || !S_ISREG(status.st_mode)) return false;
-    file_bytes_ = static_cast<std::uint64_t>(status.st_size);
     std::array<std::byte, 16> header{};
     if (!fetch(0, std::span(header).first(8))) return false;
     if (header[0] == std::byte{'I'} && header[1] == std::byte{'I'}) {
@@ -100,7 +95,7 @@ class Directory {
     const std::byte* first = entry.field.data();
     if (bytes > field_bytes()) {
       const std::uint64_t place = number(first, field_bytes());
-      if (place > file_bytes_ || bytes > file_bytes_ - place) return {};
+      if (!file_.holds(place, bytes)) return {};
       raw.resize(bytes);
       if (!fetch(place, raw)) return {};
       first = raw.data();
@@ -131,8 +126,9 @@ class Directory {
   std::size_t field_bytes() const { return big_ ? 8 : 4; }
 
   bool fetch(std::uint64_t place, std::span<std::byte> out) const {
-    return place <= file_bytes_ && out.size() <= file_bytes_ - place &&
-           read_at(descriptor_, place, out);
+    if (!file_.holds(place, out.size())) return false;
+    file_.read(place, out);
+    return true;
   }
 
   std::uint64_t number(const std::byte* bytes, std::size_t width) const {
@@ -164,8 +160,7 @@ class Directory {
     return true;
   }
 
-  int descriptor_;
-  std::uint64_t file_bytes_ = 0;
+  const StoredFile& file_;
   bool big_endian_ = false;
   bool big_ = false;
   std::map<std::uint16_t, Entry> entries_;
@@ -290,9 +285,9 @@ std::int64_t TiffLayout::rows_of(std::int64_t block_row) const {
   return tiled ? block.height : std::min(block.height, image.height - block_row * block.height);
 }
 
-std::optional<TiffLayout> read_tiff_layout(int descriptor) {
+std::optional<TiffLayout> read_tiff_layout(const StoredFile& file) {
   static_assert(std::endian::native == std::endian::little);
-  Directory directory(descriptor);
+  Directory directory(file);
   TiffLayout layout;
   if (!directory.read() || !read_samples(directory, layout) || !read_blocks(directory, layout)) {
     return {};

@@ -10,6 +10,8 @@
 
 namespace trib::io {
 
+class StoredFile;
+
 /// The first image of a TIFF or BigTIFF, cut into blocks (tiles, or strips as wide as the image).
 /// Blocks are numbered by row, then column; if `planar`, those of the second band follow all of the
 /// first.
@@ -48,6 +50,6 @@ struct TiffLayout {
 /// in a way that only GDAL is to read: other compressions, odd numbers of bits, bands of several
 /// types, complex or half-precision samples, subsampled colours, reversed bits, blocks larger than
 /// 64 MB.
-std::optional<TiffLayout> read_tiff_layout(int descriptor);
+std::optional<TiffLayout> read_tiff_layout(const StoredFile& file);
 
 }  // namespace trib::io

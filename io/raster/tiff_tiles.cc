@@ -12,7 +12,7 @@
 #include <fmt/format.h>
 #include <gdal_priv.h>
 
-#include "io/raster/file_bytes.h"
+#include "io/chunks/stored_file.h"
 #include "io/raster/raster_pixels.h"
 #include "io/raster/sample_decoding.h"
 #include "io/raster/tiff_block.h"
@@ -117,7 +117,7 @@ std::optional<TiffShape> find_tiff_shape(const GdalDataset& dataset) {
 /// A file with its layout.
 struct TiffTiles::Opened {
   explicit Opened(const std::string& path) : file(path) {}
-  OpenFile file;
+  StoredFile file;
   TiffLayout layout;
 };
 
@@ -152,15 +152,18 @@ std::shared_ptr<const TiffTiles::Opened> TiffTiles::open(std::size_t file) const
     }
   }
   // Two threads may both open it; that does no harm, and nobody waits for slow storage.
-  auto opened = std::make_shared<Opened>(files_[file].path);
+  std::shared_ptr<Opened> opened;
   bool agrees = false;
-  if (opened->file.is_open()) {
-    if (auto layout = read_tiff_layout(opened->file.descriptor())) {
+  try {
+    opened = std::make_shared<Opened>(files_[file].path);
+    if (auto layout = read_tiff_layout(opened->file)) {
       const TiffShape& shape = *files_[file].shape;
       agrees = layout->image == shape.image && layout->bands == shape.bands &&
                layout->dtype == shape.dtype;
       opened->layout = std::move(*layout);
     }
+  } catch (const DataError&) {
+    // GDAL will say what is wrong with it.
   }
   std::shared_ptr<const Opened> closed;  // after the lock
   const std::lock_guard lock(mutex_);
@@ -328,9 +331,10 @@ class TiffTiles::WindowRead {
   }
 
   void fetch(std::uint64_t place, std::span<std::byte> bytes) const {
-    if (!read_at(opened_.file.descriptor(), place, bytes)) {
+    if (!opened_.file.holds(place, bytes.size())) {
       throw DataError("a block does not lie in the file");
     }
+    opened_.file.read(place, bytes);
   }
 
   /// Put the values of a part to their place; its first pixel is at `from`.

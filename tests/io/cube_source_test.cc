@@ -119,9 +119,9 @@ TEST(CubeSource, ChannelsByWavelengthNameAndNumber) {
   EXPECT_THAT(names(*open_real(file, {"650nm", "0.640um", "51", "383.5nm", "643nm..645nm"})),
               ElementsAre("649.0nm", "638.9nm", "633.9nm", "383.5nm", "643.9nm"));
   EXPECT_THAT(error_of<ConfigError>([&] { open_real(file, {"300nm"}); }),
-              HasSubstr("no channel near \"300nm\"; the nearest is 383.5nm"));
+              HasSubstr("no channel lies near '300nm'; the nearest is '383.5nm'"));
   EXPECT_THAT(error_of<ConfigError>([&] { open_real(file, {"3um..4um"}); }),
-              HasSubstr("3000nm..4000nm"));
+              HasSubstr("in '3um..4um'"));
 }
 
 TEST(CubeSource, PartsEqualTheWhole) {
@@ -289,7 +289,7 @@ TEST_F(CubeFileTest, WithoutWavelengthsChannelsAreNumbered) {
   EXPECT_FLOAT_EQ(at(source->read(0), 0, 1, 1), 11 / 255.0F);
   options_.channels = {"550nm"};
   EXPECT_THAT(error_of<ConfigError>([&] { open_cube(options_); }),
-              HasSubstr("chosen by wavelength, but the file gives none"));
+              HasSubstr("selected by wavelength, but the file gives none"));
 }
 
 TEST_F(CubeFileTest, DamageIsReported) {

@@ -92,7 +92,7 @@ TEST(Inspect, PredictsWhatWindowsCost) {
   EXPECT_THAT(fact(cube, "26x50 windows of one channel"),
               testing::StartsWith(fmt::format("{:.3g} (", pixels * 50)));
   EXPECT_THAT(fact(cube, "26x50 windows of one channel"), HasSubstr("by all I/O threads"));
-  EXPECT_THAT(fact(cube, "advice"), HasSubstr("cut several from one image"));
+  EXPECT_THAT(fact(cube, "advice"), HasSubstr("order: grouped"));
 
   const FileReport raster =
       inspect_file(test::data_file("satellite/geotiff_variants/RGB.byte.tif"), {64, 64});

@@ -14,7 +14,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "io/raster/file_bytes.h"
+#include "io/chunks/stored_file.h"
 #include "io/raster/raster_source.h"
 #include "ops/base/error.h"
 #include "tests/support/temp_dir.h"
@@ -408,7 +408,7 @@ TEST(TiffTiles, FindsFlippedBitsOfDeflatedBlocks) {
   const Variant variant{GDT_UInt16, "PIXEL", "DEFLATE", 2, "TILED=YES", "LITTLE", false, 3};
   write_tiff(path, variant, 53, 70, 1);
   const std::string good = read_file(path);
-  const std::optional<TiffLayout> layout = read_tiff_layout(OpenFile(path).descriptor());
+  const std::optional<TiffLayout> layout = read_tiff_layout(StoredFile(path));
   ASSERT_TRUE(layout);
   std::mt19937 random(8);
   int found = 0;
@@ -491,7 +491,7 @@ TEST(TiffTiles, LeavesAFileToGdalThatItCanReadAfterAll) {
   const Variant variant{GDT_Byte, "PIXEL", "LZW", 1, "BLOCKYSIZE=7", "LITTLE", false, 1};
   write_tiff(path, variant, 14, 70, 1);
   std::string bytes = read_file(path);
-  const std::optional<TiffLayout> layout = read_tiff_layout(OpenFile(path).descriptor());
+  const std::optional<TiffLayout> layout = read_tiff_layout(StoredFile(path));
   ASSERT_TRUE(layout);
   bytes[layout->offsets[0]] = 0;
   bytes[layout->offsets[0] + 1] = 1;

@@ -3,6 +3,8 @@
 #include <condition_variable>
 #include <fstream>
 #include <mutex>
+#include <numeric>
+#include <set>
 #include <thread>
 
 #include <fmt/format.h>
@@ -25,6 +27,8 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
+using ::testing::StartsWith;
 
 /// A closed door.
 class Gate {
@@ -165,28 +169,33 @@ class TimeOut : public ::testing::Test {
 };
 
 // Four of the reads hang; without a thread in place of each, one thread would not get past the
-// first.
+// first. A machine that is busy enough makes others look so, hence no exact list.
 TEST_F(TimeOut, ReadsThatHangAreSkippedAndTheRestGoesOn) {
   for (const int io_threads : {1, 3}) {
     const Result result =
-        run("hang_every: 10, on_error: skip, max_skipped: 4, timeout: 100ms", io_threads);
-    EXPECT_EQ(result.report.samples, 36);
-    EXPECT_EQ(result.report.batches, 9);
-    EXPECT_EQ(result.sum, 39 * 40 / 2 - (3 + 13 + 23 + 33));
-    ASSERT_EQ(result.skipped.size(), 4U);
-    EXPECT_THAT(result.skipped[0].item, HasSubstr("far/away.nc, time "));
-    EXPECT_EQ(result.skipped[0].error, "reading takes longer than the 0.1 s of 'timeout'");
-    EXPECT_EQ(result.skipped[0].node, "far");
+        run("hang_every: 10, on_error: skip, max_skipped: 36, timeout: 300ms", io_threads);
+    std::set<int> skipped;
+    for (const Ingest::Skipped& skip : result.skipped) {
+      const std::string place = "far/away.nc, time ";
+      ASSERT_THAT(skip.item, StartsWith(place));
+      EXPECT_EQ(skip.error, "reading takes longer than the 0.3 s of 'timeout'");
+      EXPECT_EQ(skip.node, "far");
+      EXPECT_TRUE(skipped.insert(std::stoi(skip.item.substr(place.size()))).second) << skip.item;
+    }
+    EXPECT_THAT(skipped, IsSupersetOf({3, 13, 23, 33}));
+    EXPECT_EQ(result.report.samples, 40 - static_cast<std::int64_t>(skipped.size()));
+    EXPECT_EQ(result.sum, 39 * 40 / 2 - std::accumulate(skipped.begin(), skipped.end(), 0));
   }
-  EXPECT_EQ(abandoned_threads(), 8);
+  EXPECT_GE(abandoned_threads(), 8);
 }
 
 TEST_F(TimeOut, ReadsThatHangEndTheRun) {
-  EXPECT_THAT(error_of("hang_every: 10, timeout: 100ms", 2),
-              ContainsRegex("node 'far' \\(far/away.nc, time [0-9]*3\\): reading takes longer than "
-                            "the 0.1 s of 'timeout'"));
-  EXPECT_THAT(error_of("hang_every: 4, on_error: skip, max_skipped: 2, timeout: 100ms", 2),
-              HasSubstr("3 of 40 items of 'far' could not be read, and max_skipped allows 2:"));
+  EXPECT_THAT(error_of("hang_every: 10, timeout: 300ms", 2),
+              ContainsRegex("node 'far' \\(far/away.nc, time [0-9]+\\): reading takes longer than "
+                            "the 0.3 s of 'timeout'"));
+  EXPECT_THAT(error_of("hang_every: 4, on_error: skip, max_skipped: 2, timeout: 300ms", 2),
+              ContainsRegex("[0-9]+ of 40 items of 'far' could not be read, and max_skipped allows "
+                            "2:"));
 }
 
 TEST_F(TimeOut, AFileThatNeverOpensIsNamed) {

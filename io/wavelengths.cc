@@ -1,4 +1,4 @@
-#include "io/cube/wavelengths.h"
+#include "io/wavelengths.h"
 
 #include <algorithm>
 #include <charconv>
