@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "ops/base/error.h"
+#include "tests/support/temp_dir.h"
 
 namespace trib::io {
 namespace {
@@ -13,15 +14,15 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-std::string write_table(const std::string& text) {
-  const std::string path = testing::TempDir() + "labels.csv";
-  std::ofstream(path) << text;
-  return path;
+void write_table(const test::TempDir& folder, const std::string& text) {
+  std::ofstream(folder.file("labels.csv")) << text;
 }
 
 std::string message(const std::string& table, const std::vector<std::string>& files) {
+  const test::TempDir folder;
+  write_table(folder, table);
   try {
-    labels_from_table(write_table(table), files);
+    labels_from_table(folder.file("labels.csv"), files);
   } catch (const DataError& error) {
     return error.what();
   }
@@ -36,12 +37,14 @@ TEST(Labels, AreIndicesOfTheSortedFolderNames) {
 }
 
 TEST(Labels, AreLookedUpByTheLongestEndOfThePath) {
-  const std::string table = write_table(
-      "class,label,path\r\n"
-      "River,8,River/1.jpg\r\n"
-      "\"Lake, small\",3,1.jpg\r\n"
-      "Sea,9,/abs/2.jpg\r\n");
-  EXPECT_THAT(labels_from_table(table, {"data/River/1.jpg", "x/1.jpg", "1.jpg", "/abs/2.jpg"}),
+  const test::TempDir folder;
+  write_table(folder,
+              "class,label,path\r\n"
+              "River,8,River/1.jpg\r\n"
+              "\"Lake, small\",3,1.jpg\r\n"
+              "Sea,9,/abs/2.jpg\r\n");
+  EXPECT_THAT(labels_from_table(folder.file("labels.csv"),
+                                {"data/River/1.jpg", "x/1.jpg", "1.jpg", "/abs/2.jpg"}),
               ElementsAre(8, 3, 3, 9));
 }
 

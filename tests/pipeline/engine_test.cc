@@ -87,7 +87,8 @@ class EngineTest : public testing::Test {
     broken.summary = "Find fault with every sample.";
     registry.add(broken,
                  [](const StageContext& context) { return std::make_unique<Break>(context); });
-    const std::string path = testing::TempDir() + "/engine_test.yaml";
+    const trib::test::TempDir folder;
+    const std::string path = folder.file("engine_test.yaml");
     std::ofstream(path) << "name: test\nseed: 5\n" << yaml;
     const GraphDefinition graph = load_graph(path, {}, registry);
     PlanOptions options;
@@ -98,7 +99,6 @@ class EngineTest : public testing::Test {
     plan.resume_samples(consumed_);
     Threads threads(compute_threads, io_threads);
     Ingest ingest(plan, threads);
-    const trib::test::TempDir folder;
     ingest.measure(single_rank(), folder.path());
     Engine engine(plan, threads, ingest, {});
     Result result;
