@@ -35,7 +35,7 @@ struct DTypeName {
   DType dtype;
   std::string_view name;
 };
-constexpr std::array<DTypeName, 10> kDTypeNames = {{{DType::f32, "F32"},
+constexpr std::array<DTypeName, 11> kDTypeNames = {{{DType::f32, "F32"},
                                                     {DType::f64, "F64"},
                                                     {DType::i8, "I8"},
                                                     {DType::i16, "I16"},
@@ -44,7 +44,8 @@ constexpr std::array<DTypeName, 10> kDTypeNames = {{{DType::f32, "F32"},
                                                     {DType::u8, "U8"},
                                                     {DType::u16, "U16"},
                                                     {DType::u32, "U32"},
-                                                    {DType::u64, "U64"}}};
+                                                    {DType::u64, "U64"},
+                                                    {DType::bf16, "BF16"}}};
 
 std::string_view file_name_of(DType dtype) {
   return std::find_if(kDTypeNames.begin(), kDTypeNames.end(),

@@ -216,6 +216,8 @@ void unpack(const RawBlock& block, const Packing& packing, std::span<const Affin
       return unpack_as<std::uint32_t>(block, packing, lines, out);
     case DType::u64:
       return unpack_as<std::uint64_t>(block, packing, lines, out);
+    case DType::bf16:  // which no packed field has
+      return;
   }
 }
 

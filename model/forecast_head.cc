@@ -201,7 +201,7 @@ void ForecastHead::backward(Step& step, Parameters& parameters) const {
   for (std::int64_t i = hidden_depth(); i-- > 0;) {
     const auto k = static_cast<std::size_t>(i);
     float* d_activated_ro = d_rd[(i + 1) % 2];
-    ops::gelu_backward(d_activated_ro, d_activated_ro, state.preactivated_ro[k],
+    ops::gelu_backward(d_activated_ro, nullptr, d_activated_ro, state.preactivated_ro[k],
                        rows * hidden_[k].out());
     hidden_[k].backward(parameters, d_rd[i % 2], d_activated_ro, state.inputs_ri[k], rows);
   }

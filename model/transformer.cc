@@ -163,7 +163,7 @@ void TransformerBlock::backward(Parameters& parameters, StepArena& arena, const 
         mlp_dropout_.apply(drop, d_branch_rd, dx_nd, own_rows(rows), tokens, dim_);
     fc2_.backward(parameters, d_hidden_rm, all_rows(arena, d_mlp_nd, rows), saved.activated_rm,
                   rows);
-    ops::gelu_backward(d_hidden_rm, d_hidden_rm, saved.hidden_rm, rows * hidden_);
+    ops::gelu_backward(d_hidden_rm, nullptr, d_hidden_rm, saved.hidden_rm, rows * hidden_);
     fc1_.backward(parameters, d_branch_rd, d_hidden_rm, all_rows(arena, saved.norm2_nd, rows),
                   rows);
     norm2_.backward(parameters, dx_nd, sum_of_own_rows(arena, d_branch_rd, rows), saved.middle_nd,

@@ -38,6 +38,8 @@ hid_t native_type(DType dtype) {
       return H5T_NATIVE_UINT32;
     case DType::u64:
       return H5T_NATIVE_UINT64;
+    case DType::bf16:  // unknown to HDF5
+      break;
   }
   return H5I_INVALID_HID;
 }

@@ -8,7 +8,7 @@ struct Entry {
   std::size_t size;
   std::string_view name;
 };
-constexpr std::array<Entry, 10> kEntries{{{4, "f32"},
+constexpr std::array<Entry, 11> kEntries{{{4, "f32"},
                                           {8, "f64"},
                                           {1, "i8"},
                                           {2, "i16"},
@@ -17,7 +17,8 @@ constexpr std::array<Entry, 10> kEntries{{{4, "f32"},
                                           {1, "u8"},
                                           {2, "u16"},
                                           {4, "u32"},
-                                          {8, "u64"}}};
+                                          {8, "u64"},
+                                          {2, "bf16"}}};
 }  // namespace
 
 std::size_t size_of(DType dtype) {

@@ -5,14 +5,16 @@
 #include <cstdint>
 #include <string_view>
 
+#include "ops/base/bfloat16.h"
+
 namespace trib {
 
-enum class DType : std::uint8_t { f32, f64, i8, i16, i32, i64, u8, u16, u32, u64 };
+enum class DType : std::uint8_t { f32, f64, i8, i16, i32, i64, u8, u16, u32, u64, bf16 };
 
 /// Size of one element in bytes.
 std::size_t size_of(DType dtype);
 
-/// Short name: "f32", "i16", ...
+/// Short name: "f32", "i16", "bf16", ...
 std::string_view name_of(DType dtype);
 
 template <class T>
@@ -56,6 +58,10 @@ struct DTypeOf<std::uint32_t> {
 template <>
 struct DTypeOf<std::uint64_t> {
   static constexpr DType value = DType::u64;
+};
+template <>
+struct DTypeOf<BFloat16> {
+  static constexpr DType value = DType::bf16;
 };
 
 }  // namespace trib

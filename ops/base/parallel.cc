@@ -12,7 +12,7 @@ int parallel_width() {
 }
 
 void parallel_for(std::int64_t count, std::int64_t grain,
-                  const std::function<void(std::int64_t, std::int64_t)>& body) {
+                  FunctionRef<void(std::int64_t, std::int64_t)> body) {
   if (count <= 0) return;
   const std::int64_t pieces = std::max<std::int64_t>(count / std::max<std::int64_t>(grain, 1), 1);
   const auto piece = [&](std::int64_t i) { body(i * count / pieces, (i + 1) * count / pieces); };

@@ -2,7 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
+
+#include "ops/base/function_ref.h"
 
 namespace trib {
 
@@ -11,7 +12,7 @@ namespace trib {
 /// `grain` alone, so that results depend neither on timing nor on the number of threads. While it
 /// waits, the caller takes no task from outside the loop. Exceptions of the body are rethrown.
 void parallel_for(std::int64_t count, std::int64_t grain,
-                  const std::function<void(std::int64_t begin, std::int64_t end)>& body);
+                  FunctionRef<void(std::int64_t begin, std::int64_t end)> body);
 
 /// Threads a parallel_for called here may use.
 int parallel_width();

@@ -20,20 +20,45 @@ float normal_cdf(float x) {
 
 }  // namespace
 
-void gelu_forward(float* y, const float* x, std::int64_t count) {
-  parallel_for(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
+void gelu_forward(FloatPtr y_ptr, ConstFloatPtr x_ptr, std::int64_t count) {
+  with_float_type(y_ptr, [&]<class T>(T* y) {
+    const T* x = x_ptr.as<T>();
+    parallel_for(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
-    for (std::int64_t i = begin; i < end; ++i) y[i] = x[i] * normal_cdf(x[i]);
+      for (std::int64_t i = begin; i < end; ++i) {
+        const auto value = static_cast<float>(x[i]);
+        y[i] = T(value * normal_cdf(value));
+      }
+    });
   });
 }
 
-void gelu_backward(float* dx, const float* dy, const float* x, std::int64_t count) {
-  parallel_for(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
+void gelu_backward(FloatPtr dx_ptr, FloatPtr activated_ptr, ConstFloatPtr dy_ptr,
+                   ConstFloatPtr x_ptr, std::int64_t count) {
+  with_float_type(dx_ptr, [&]<class T>(T* dx) {
+    const T *dy = dy_ptr.as<T>(), *x = x_ptr.as<T>();
+    T* activated = activated_ptr.as<T>();
+    parallel_for(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
-    for (std::int64_t i = begin; i < end; ++i) {
-      const float density = kInvSqrt2Pi * vector_exp(-0.5F * x[i] * x[i]);
-      dx[i] = dy[i] * (normal_cdf(x[i]) + x[i] * density);
-    }
+      for (std::int64_t i = begin; i < end; ++i) {
+        const auto value = static_cast<float>(x[i]);
+        const float cdf = normal_cdf(value);
+        const float density = kInvSqrt2Pi * vector_exp(-0.5F * value * value);
+        dx[i] = T(static_cast<float>(dy[i]) * (cdf + value * density));
+        if (activated != nullptr) activated[i] = T(value * cdf);
+      }
+    });
+  });
+}
+
+void convert(FloatPtr to_ptr, ConstFloatPtr from_ptr, std::int64_t count) {
+  with_float_type(to_ptr, [&]<class To>(To* to) {
+    with_float_type(from_ptr, [&]<class From>(const From* from) {
+      parallel_for(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
+#pragma omp simd
+        for (std::int64_t i = begin; i < end; ++i) to[i] = To(static_cast<float>(from[i]));
+      });
+    });
   });
 }
 
@@ -66,32 +91,38 @@ void softmax_backward(float* dx_rd, const float* dy_rd, const float* y_rd, std::
   });
 }
 
-void add(float* y, const float* x, std::int64_t count) {
-  parallel_for(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
+void add(float* y, ConstFloatPtr x_ptr, std::int64_t count) {
+  with_float_type(x_ptr, [&]<class T>(const T* x) {
+    parallel_for(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
-    for (std::int64_t i = begin; i < end; ++i) y[i] += x[i];
+      for (std::int64_t i = begin; i < end; ++i) y[i] += static_cast<float>(x[i]);
+    });
   });
 }
 
-void add_to_rows(float* y_rd, const float* x_d, std::int64_t rows, std::int64_t dim) {
-  parallel_for(rows, row_grain(dim), [=](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      float* y = y_rd + r * dim;
+void add_to_rows(FloatPtr y_rd, const float* x_d, std::int64_t rows, std::int64_t dim) {
+  with_float_type(y_rd, [&]<class T>(T* first) {
+    parallel_for(rows, row_grain(dim), [=](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        T* y = first + r * dim;
 #pragma omp simd
-      for (std::int64_t i = 0; i < dim; ++i) y[i] += x_d[i];
-    }
+        for (std::int64_t i = 0; i < dim; ++i) y[i] = T(static_cast<float>(y[i]) + x_d[i]);
+      }
+    });
   });
 }
 
-void add_row_sum(float* y_d, const float* x_rd, std::int64_t rows, std::int64_t dim) {
-  reduce_vector(rows, row_grain(dim), y_d, dim,
-                [=](std::int64_t begin, std::int64_t end, float* sum_d) {
-                  for (std::int64_t r = begin; r < end; ++r) {
-                    const float* x = x_rd + r * dim;
+void add_row_sum(float* y_d, ConstFloatPtr x_rd, std::int64_t rows, std::int64_t dim) {
+  with_float_type(x_rd, [&]<class T>(const T* first) {
+    reduce_vector(rows, row_grain(dim), y_d, dim,
+                  [=](std::int64_t begin, std::int64_t end, float* sum_d) {
+                    for (std::int64_t r = begin; r < end; ++r) {
+                      const T* x = first + r * dim;
 #pragma omp simd
-                    for (std::int64_t i = 0; i < dim; ++i) sum_d[i] += x[i];
-                  }
-                });
+                      for (std::int64_t i = 0; i < dim; ++i) sum_d[i] += static_cast<float>(x[i]);
+                    }
+                  });
+  });
 }
 
 double sum_of_squares(const float* x, std::int64_t count) {

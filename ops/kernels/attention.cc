@@ -143,35 +143,39 @@ void backward_head(const Head<float>& grad, const float* dout, const Head<const 
 
 }  // namespace
 
-void attention_forward(float* out_bnhd, float* lse_bhn, const float* qkv_bn3hd, std::int64_t batch,
-                       std::int64_t tokens, std::int64_t heads, std::int64_t head_dim) {
+void attention_forward(FloatPtr out_bnhd, float* lse_bhn, ConstFloatPtr qkv_bn3hd,
+                       std::int64_t batch, std::int64_t tokens, std::int64_t heads,
+                       std::int64_t head_dim) {
+  float* const out = out_bnhd.as<float>();
+  const float* const qkv = qkv_bn3hd.as<float>();
   const Shape shape{batch, tokens, heads, head_dim};
   const std::int64_t blocks = (tokens + kQueryBlock - 1) / kQueryBlock;
   const std::int64_t flops =
       2 * (2 * std::min(tokens, kQueryBlock) * tokens * head_dim + kProductFlops);
-  parallel_for(batch * heads * blocks, kTaskFlops / flops,
-               [=](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t i = begin; i < end; ++i) {
-                   const std::int64_t q0 = i % blocks * kQueryBlock;
-                   const std::int64_t h = i / blocks % heads, b = i / blocks / heads;
-                   forward_block(out_bnhd + shape.out_at(b, h), lse_bhn + shape.lse_at(b, h),
-                                 Head(qkv_bn3hd, shape, b, h), shape, q0,
-                                 std::min(kQueryBlock, tokens - q0));
-                 }
-               });
+  parallel_for(
+      batch * heads * blocks, kTaskFlops / flops, [=](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const std::int64_t q0 = i % blocks * kQueryBlock;
+          const std::int64_t h = i / blocks % heads, b = i / blocks / heads;
+          forward_block(out + shape.out_at(b, h), lse_bhn + shape.lse_at(b, h),
+                        Head(qkv, shape, b, h), shape, q0, std::min(kQueryBlock, tokens - q0));
+        }
+      });
 }
 
-void attention_backward(float* dqkv_bn3hd, const float* dout_bnhd, const float* qkv_bn3hd,
-                        const float* out_bnhd, const float* lse_bhn, std::int64_t batch,
+void attention_backward(FloatPtr dqkv_bn3hd, ConstFloatPtr dout_bnhd, ConstFloatPtr qkv_bn3hd,
+                        ConstFloatPtr out_bnhd, const float* lse_bhn, std::int64_t batch,
                         std::int64_t tokens, std::int64_t heads, std::int64_t head_dim) {
+  float* const dqkv = dqkv_bn3hd.as<float>();
+  const float *const qkv = qkv_bn3hd.as<float>(), *const out = out_bnhd.as<float>();
+  const float* const dout = dout_bnhd.as<float>();
   const Shape shape{batch, tokens, heads, head_dim};
   const std::int64_t flops = 5 * (2 * tokens * tokens * head_dim + kProductFlops);
   parallel_for(batch * heads, kTaskFlops / flops, [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t h = i % heads, b = i / heads;
-      backward_head(Head(dqkv_bn3hd, shape, b, h), dout_bnhd + shape.out_at(b, h),
-                    Head(qkv_bn3hd, shape, b, h), out_bnhd + shape.out_at(b, h),
-                    lse_bhn + shape.lse_at(b, h), shape);
+      backward_head(Head(dqkv, shape, b, h), dout + shape.out_at(b, h), Head(qkv, shape, b, h),
+                    out + shape.out_at(b, h), lse_bhn + shape.lse_at(b, h), shape);
     }
   });
 }

@@ -179,10 +179,12 @@ std::int64_t gemm_flops() {
 }
 
 void gemm(Transpose trans_a, Transpose trans_b, std::int64_t m, std::int64_t n, std::int64_t k,
-          float alpha, const float* a, std::int64_t lda, const float* b, std::int64_t ldb,
-          float beta, float* c, std::int64_t ldc) {
+          float alpha, ConstFloatPtr a, std::int64_t lda, ConstFloatPtr b, std::int64_t ldb,
+          float beta, FloatPtr c_mn, std::int64_t ldc) {
   require_single_threaded_blas();
-  const Product product{m, n, k, alpha, {a, lda, trans_a}, {b, ldb, trans_b}};
+  const Product product{
+      m, n, k, alpha, {a.as<float>(), lda, trans_a}, {b.as<float>(), ldb, trans_b}};
+  float* const c = c_mn.as<float>();
   flops_done.fetch_add(product.flops(), std::memory_order_relaxed);
   const Cut cut(product);
   if (cut.slices > 1) {
@@ -197,12 +199,13 @@ void gemm(Transpose trans_a, Transpose trans_b, std::int64_t m, std::int64_t n, 
 }
 
 void gemm_serial(Transpose trans_a, Transpose trans_b, std::int64_t m, std::int64_t n,
-                 std::int64_t k, float alpha, const float* a, std::int64_t lda, const float* b,
-                 std::int64_t ldb, float beta, float* c, std::int64_t ldc) {
+                 std::int64_t k, float alpha, ConstFloatPtr a, std::int64_t lda, ConstFloatPtr b,
+                 std::int64_t ldb, float beta, FloatPtr c, std::int64_t ldc) {
   require_single_threaded_blas();
-  const Product product{m, n, k, alpha, {a, lda, trans_a}, {b, ldb, trans_b}};
+  const Product product{
+      m, n, k, alpha, {a.as<float>(), lda, trans_a}, {b.as<float>(), ldb, trans_b}};
   flops_done.fetch_add(product.flops(), std::memory_order_relaxed);
-  call_blas(product, beta, c, ldc);
+  call_blas(product, beta, c.as<float>(), ldc);
 }
 
 }  // namespace trib::ops

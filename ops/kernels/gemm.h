@@ -3,23 +3,28 @@
 
 #include <cstdint>
 
+#include "ops/base/float_ptr.h"
+
 namespace trib::ops {
 
 enum class Transpose : bool { no = false, yes = true };
 
 /// c_mn = alpha * op(a)_mk * op(b)_kn + beta * c_mn, row-major, leading dimensions in elements.
 ///
-/// OpenBLAS is called with one thread a call (see require_single_threaded_blas); the M x N plane is
-/// cut into tiles that depend on the shape alone and the tiles run in parallel_for, so the result
-/// does not depend on the number of threads.
+/// a and b are both float32 or both bfloat16, c is float32 or of their type; sums are float32. A
+/// bfloat16 c needs beta 0.
+///
+/// Libraries are called with one thread a call (see require_single_threaded_blas); the M x N plane
+/// is cut into tiles that depend on the shape alone and the tiles run in parallel_for, so the
+/// result does not depend on the number of threads.
 void gemm(Transpose trans_a, Transpose trans_b, std::int64_t m, std::int64_t n, std::int64_t k,
-          float alpha, const float* a, std::int64_t lda, const float* b, std::int64_t ldb,
-          float beta, float* c, std::int64_t ldc);
+          float alpha, ConstFloatPtr a, std::int64_t lda, ConstFloatPtr b, std::int64_t ldb,
+          float beta, FloatPtr c, std::int64_t ldc);
 
 /// The same on the calling thread alone: for use inside a parallel_for.
 void gemm_serial(Transpose trans_a, Transpose trans_b, std::int64_t m, std::int64_t n,
-                 std::int64_t k, float alpha, const float* a, std::int64_t lda, const float* b,
-                 std::int64_t ldb, float beta, float* c, std::int64_t ldc);
+                 std::int64_t k, float alpha, ConstFloatPtr a, std::int64_t lda, ConstFloatPtr b,
+                 std::int64_t ldb, float beta, FloatPtr c, std::int64_t ldc);
 
 /// Set OpenBLAS to one thread for the whole process; throws RuntimeError if it refuses. Call once
 /// before the first gemm (gemm does so itself).
