@@ -21,7 +21,7 @@ void layer_norm_affine(FloatPtr y_rd, ConstFloatPtr x_hat_rd, const float* weigh
                        const float* bias_d, std::int64_t rows, std::int64_t dim);
 
 /// From what residual_layer_norm_forward kept. dx_rd is added to if `accumulate_dx`, else written;
-/// dweight_d and dbias_d are added to.
+/// dweight_d and dbias_d are added to. dx_rd may be dy_rd unless it accumulates.
 void layer_norm_backward(float* dx_rd, float* dweight_d, float* dbias_d, ConstFloatPtr dy_rd,
                          ConstFloatPtr x_hat_rd, const float* weight_d, const float* rstd_r,
                          std::int64_t rows, std::int64_t dim, bool accumulate_dx);

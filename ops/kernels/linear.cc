@@ -38,7 +38,9 @@ void linear_backward(FloatPtr dx_ri, float* dw_oi, float* db_o, ConstFloatPtr dy
     gemm(Transpose::no, Transpose::no, rows, in, out, 1.0F, dy_ro, out, w_oi, in,
          accumulate_dx ? 1.0F : 0.0F, dx_ri, in);
   }
-  gemm(Transpose::yes, Transpose::no, out, in, rows, 1.0F, dy_ro, out, x_ri, in, 1.0F, dw_oi, in);
+  if (dw_oi != nullptr) {
+    gemm(Transpose::yes, Transpose::no, out, in, rows, 1.0F, dy_ro, out, x_ri, in, 1.0F, dw_oi, in);
+  }
   if (db_o != nullptr) add_row_sum(db_o, dy_ro, rows, out);
 }
 
