@@ -1,7 +1,7 @@
 #include "model/masking.h"
 
 #include <algorithm>
-#include <numeric>
+#include <bit>
 
 #include "ops/base/random.h"
 
@@ -11,30 +11,32 @@ std::int64_t visible_tokens(std::int64_t tokens, double mask_ratio) {
   return static_cast<std::int64_t>(static_cast<double>(tokens) * (1 - mask_ratio));
 }
 
-Masking draw_masks(std::uint64_t seed, const std::vector<std::uint64_t>& sample_keys,
-                   std::int64_t tokens, std::int64_t num_visible) {
+void draw_masks(Masking& masking, std::uint64_t seed, const std::vector<std::uint64_t>& sample_keys,
+                std::int64_t tokens, std::int64_t num_visible) {
   const auto count = static_cast<std::size_t>(tokens);
+  const auto visible = static_cast<std::size_t>(num_visible);
   const RandomStream random(seed, "mask");
-  std::vector<float> noise(count);
-  std::vector<std::int32_t> shuffled(count);
+  // Noise in the high bits, the token in the low ones: noise in [0, 1) sorts as its bits do, and
+  // tokens of the same noise keep their order. Kept from call to call.
+  thread_local std::vector<std::uint64_t> order;
+  order.resize(count);
 
-  Masking masking{.num_visible = num_visible};
-  masking.visible.reserve(sample_keys.size() * static_cast<std::size_t>(num_visible));
+  masking.num_visible = num_visible;
+  masking.visible.resize(sample_keys.size() * visible);
   masking.ids_restore.resize(sample_keys.size() * count);
   for (std::size_t b = 0; b < sample_keys.size(); ++b) {
     const RandomStream own = random.substream(sample_keys[b]);
-    for (std::size_t n = 0; n < count; ++n) noise[n] = own.uniform(n);
-    std::iota(shuffled.begin(), shuffled.end(), 0);
-    std::stable_sort(shuffled.begin(), shuffled.end(), [&](std::int32_t i, std::int32_t j) {
-      return noise[static_cast<std::size_t>(i)] < noise[static_cast<std::size_t>(j)];
-    });
-    masking.visible.insert(masking.visible.end(), shuffled.begin(), shuffled.begin() + num_visible);
+    for (std::size_t n = 0; n < count; ++n) {
+      const auto noise = std::uint64_t{std::bit_cast<std::uint32_t>(own.uniform(n))};
+      order[n] = noise << 32 | n;
+    }
+    std::sort(order.begin(), order.end());
     for (std::size_t j = 0; j < count; ++j) {
-      masking.ids_restore[b * count + static_cast<std::size_t>(shuffled[j])] =
-          static_cast<std::int32_t>(j);
+      const auto token = static_cast<std::uint32_t>(order[j]);
+      if (j < visible) masking.visible[b * visible + j] = static_cast<std::int32_t>(token);
+      masking.ids_restore[b * count + token] = static_cast<std::int32_t>(j);
     }
   }
-  return masking;
 }
 
 }  // namespace trib::model

@@ -228,9 +228,9 @@ void Model::begin(Step& step, std::uint64_t seed) const {
   step.states.clear();
   step.states.resize(layers_.size());
   step.seed = seed;
-  step.masking = plan_->masked
-                     ? draw_masks(seed, input.sample_keys, plan_->tokens(), plan_->num_visible)
-                     : Masking{};
+  if (plan_->masked) {
+    draw_masks(step.masking, seed, input.sample_keys, plan_->tokens(), plan_->num_visible);
+  }
   step.loss = 0;
   step.loss_terms.clear();
   step.parameters.enter(0, table_.last_unit() > 0 ? 1 : -1, Pass::forward);

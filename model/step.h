@@ -52,12 +52,27 @@ struct ChannelPatches {
   Tensor patches_bncp = {};
   /// Filled in by unfused aggregations.
   std::vector<TokenGradient> d_tokens = {};
+
+  /// Empty, vectors keeping their memory.
+  void clear() {
+    row_offsets.clear();
+    patches_bncp = {};
+    d_tokens.clear();
+  }
 };
 
 /// State kept by one layer between its forward and its backward.
 struct LayerState {
   virtual ~LayerState() = default;
 };
+
+/// The state that `slot` holds, made if there is none: a step that is used again finds the state of
+/// the step before, which it writes over, vectors keeping their memory.
+template <class State>
+State& state_in(std::unique_ptr<LayerState>& slot) {
+  if (slot == nullptr) slot = std::make_unique<State>();
+  return static_cast<State&>(*slot);
+}
 
 /// One batch on its way through a model. Tensors live in the arena.
 struct Step {
@@ -73,6 +88,12 @@ struct Step {
     State& state = *made;
     states.at(static_cast<std::size_t>(layer)) = std::move(made);
     return state;
+  }
+  /// The state of a layer for its forward: made once, kept by a step that is used again (see
+  /// state_in).
+  template <class State>
+  State& state_for(int layer) {
+    return state_in<State>(states.at(static_cast<std::size_t>(layer)));
   }
   /// The state of a layer whose forward has run.
   template <class State>

@@ -39,7 +39,7 @@ Tokenizer::Tokenizer(ParameterTable& table, const ModelPlan& plan)
                             .split = plan.channel_split(1)})) {}
 
 void Tokenizer::forward(Step& step) const {
-  step.channels = {};
+  step.channels.clear();
   if (plan_.forms_tokens) {
     step.channels.patches_bncp = step.arena.tensor(
         {step.batch(), plan_.num_visible, plan_.channels(), plan_.patch_pixels()});
@@ -48,7 +48,9 @@ void Tokenizer::forward(Step& step) const {
   }
   const std::int64_t image = plan_.channels() * plan_.input.height * plan_.input.width;
   const std::int32_t* visible = step.masking.visible_or_null();
-  for (std::int64_t r = 0; r < step.batch() * plan_.num_visible; ++r) {
+  const std::int64_t rows = step.batch() * plan_.num_visible;
+  step.channels.row_offsets.reserve(static_cast<std::size_t>(rows));
+  for (std::int64_t r = 0; r < rows; ++r) {
     const std::int64_t n = visible != nullptr ? visible[r] : r % plan_.num_visible;
     const std::int64_t y = n / plan_.grid_width, x = n % plan_.grid_width;
     step.channels.row_offsets.push_back(r / plan_.num_visible * image +

@@ -45,21 +45,20 @@ class ChannelCrossAttention final : public ChannelReducer {
     table.mark_partial_gradient(kv_.weight());
   }
 
-  std::unique_ptr<LayerState> forward_tokens(Step& step, float* out_rd, const float* tokens_rnd,
-                                             std::int64_t rows, std::int64_t n) const override {
-    auto saved = std::make_unique<TokensState>();
-    saved->tokens_rnd = tokens_rnd;
-    saved->rows = rows;
-    saved->n = n;
-    saved->q_a = make_query(step);
-    saved->kv_rn2a = step.arena.floats(2 * rows * n * width());
-    saved->weights_rhn = step.arena.floats(rows * heads() * n);
-    saved->attended_ra = step.arena.floats(rows * width());
-    kv_.forward(step.parameters, saved->kv_rn2a, tokens_rnd, rows * n);
-    ops::channel_attention_forward(saved->attended_ra, saved->weights_rhn, saved->q_a,
-                                   saved->kv_rn2a, rows, n, heads(), head_dim_);
-    project(step, out_rd, saved->attended_ra, rows);
-    return saved;
+  void forward_tokens(Step& step, std::unique_ptr<LayerState>& slot, float* out_rd,
+                      const float* tokens_rnd, std::int64_t rows, std::int64_t n) const override {
+    auto& saved = state_in<TokensState>(slot);
+    saved.tokens_rnd = tokens_rnd;
+    saved.rows = rows;
+    saved.n = n;
+    saved.q_a = make_query(step);
+    saved.kv_rn2a = step.arena.floats(2 * rows * n * width());
+    saved.weights_rhn = step.arena.floats(rows * heads() * n);
+    saved.attended_ra = step.arena.floats(rows * width());
+    kv_.forward(step.parameters, saved.kv_rn2a, tokens_rnd, rows * n);
+    ops::channel_attention_forward(saved.attended_ra, saved.weights_rhn, saved.q_a, saved.kv_rn2a,
+                                   rows, n, heads(), head_dim_);
+    project(step, out_rd, saved.attended_ra, rows);
   }
 
   void backward_tokens(Step& step, Parameters& parameters, const LayerState& state,
@@ -76,38 +75,37 @@ class ChannelCrossAttention final : public ChannelReducer {
     query_backward(step, parameters, d_q_a);
   }
 
-  std::unique_ptr<LayerState> forward_patches(Step& step, float* out_rd,
-                                              Range channels) const override {
+  void forward_patches(Step& step, std::unique_ptr<LayerState>& slot, float* out_rd,
+                       Range channels) const override {
     const ops::ChannelPatchesView patches = patches_of(step, plan_, channels);
-    auto saved = std::make_unique<PatchesState>();
-    saved->channels = channels;
-    saved->q_a = make_query(step);
-    saved->fused.weights = step.arena.floats(
+    auto& saved = state_in<PatchesState>(slot);
+    saved.channels = channels;
+    saved.q_a = make_query(step);
+    saved.fused.weights = step.arena.floats(
         ops::fused_attention_weights_floats(patches.rows, patches.channels, heads()));
-    saved->fused.folded_values = step.arena.floats(
+    saved.fused.folded_values = step.arena.floats(
         ops::fused_attention_values_floats(patches.channels, patches.pixels(), heads(), head_dim_));
-    saved->attended_ra = step.arena.floats(patches.rows * width());
+    saved.attended_ra = step.arena.floats(patches.rows * width());
     {
       const StepArena::Scope scope(step.arena);
       float* max_rh = step.arena.floats(patches.rows * heads());
       float* sum_rh = step.arena.floats(patches.rows * heads());
-      const ops::ChannelAttentionWeights attention = weights(step.parameters, saved->q_a);
+      const ops::ChannelAttentionWeights attention = weights(step.parameters, saved.q_a);
       {
         const StepArena::Scope scores(step.arena);
         float* workspace = step.arena.floats(ops::fused_channel_scores_workspace(
             patches.channels, patches.pixels(), plan_.dim, heads()));
-        ops::fused_channel_scores(saved->fused, max_rh, sum_rh, patches,
+        ops::fused_channel_scores(saved.fused, max_rh, sum_rh, patches,
                                   token_weights_of(step, plan_, channels), attention, workspace);
       }
       float* factor_rh = sum_rh;
       make_factor(step.arena, factor_rh, max_rh, sum_rh, patches.rows * heads());
-      ops::fused_channel_mix(saved->attended_ra, saved->fused, factor_rh, patches, attention);
+      ops::fused_channel_mix(saved.attended_ra, saved.fused, factor_rh, patches, attention);
     }
     if (sharing_ == Sharing::channels) {
-      plan_.group.all_reduce(saved->attended_ra, patches.rows * width());
+      plan_.group.all_reduce(saved.attended_ra, patches.rows * width());
     }
-    project(step, out_rd, saved->attended_ra, patches.rows);
-    return saved;
+    project(step, out_rd, saved.attended_ra, patches.rows);
   }
 
   void backward_patches(Step& step, Parameters& parameters, const LayerState& state,

@@ -24,15 +24,14 @@ class ChannelLinear final : public ChannelReducer {
                          .decay = false,
                          .split = owned_split(plan, place, 1)})) {}
 
-  std::unique_ptr<LayerState> forward_tokens(Step& step, float* out_rd, const float* tokens_rnd,
-                                             std::int64_t rows, std::int64_t n) const override {
+  void forward_tokens(Step& step, std::unique_ptr<LayerState>& slot, float* out_rd,
+                      const float* tokens_rnd, std::int64_t rows, std::int64_t n) const override {
     ops::channel_linear_forward(out_rd, tokens_rnd, step.parameters.value(weight_),
                                 *step.parameters.value(bias_), rows, n, plan_.dim);
-    auto saved = std::make_unique<TokensState>();
-    saved->tokens_rnd = tokens_rnd;
-    saved->rows = rows;
-    saved->n = n;
-    return saved;
+    auto& saved = state_in<TokensState>(slot);
+    saved.tokens_rnd = tokens_rnd;
+    saved.rows = rows;
+    saved.n = n;
   }
 
   void backward_tokens(Step& /*step*/, Parameters& parameters, const LayerState& state,
@@ -43,8 +42,8 @@ class ChannelLinear final : public ChannelReducer {
                                  parameters.value(weight_), saved.rows, saved.n, plan_.dim);
   }
 
-  std::unique_ptr<LayerState> forward_patches(Step& step, float* out_rd,
-                                              Range channels) const override {
+  void forward_patches(Step& step, std::unique_ptr<LayerState>& slot, float* out_rd,
+                       Range channels) const override {
     const StepArena::Scope scope(step.arena);
     float* workspace = step.arena.floats(
         ops::fused_channel_linear_workspace(channels.size(), plan_.patch_pixels(), plan_.dim));
@@ -54,9 +53,7 @@ class ChannelLinear final : public ChannelReducer {
         out_rd, plan_.dim, patches, token_weights_of(step, plan_, channels),
         step.parameters.value(weight_), adds_bias ? *step.parameters.value(bias_) : 0, workspace);
     if (is_shared_) plan_.group.all_reduce(out_rd, patches.rows * plan_.dim);
-    auto saved = std::make_unique<PatchesState>();
-    saved->channels = channels;
-    return saved;
+    state_in<PatchesState>(slot).channels = channels;
   }
 
   void backward_patches(Step& step, Parameters& parameters, const LayerState& state,

@@ -19,24 +19,24 @@ enum class Sharing : std::uint8_t {
 };
 
 /// A reducer may be used several times in a step (a tree with shared weights): what a use keeps for
-/// backward is a state of its own. Gradients by the output are complete and the same on every rank.
+/// backward is a state of its own, in a slot of the caller (see state_in). Gradients by the output
+/// are complete and the same on every rank.
 class ChannelReducer {
  public:
   virtual ~ChannelReducer() = default;
 
   /// The published form: merge finished tokens into out_rd [rows, D], complete on every rank that
   /// takes part. tokens_rnd must stay until backward.
-  virtual std::unique_ptr<LayerState> forward_tokens(Step& step, float* out_rd,
-                                                     const float* tokens_rnd, std::int64_t rows,
-                                                     std::int64_t n) const = 0;
+  virtual void forward_tokens(Step& step, std::unique_ptr<LayerState>& slot, float* out_rd,
+                              const float* tokens_rnd, std::int64_t rows, std::int64_t n) const = 0;
   /// Write d_tokens_rnd; under Sharing::heads it is this rank's part, to be added up.
   virtual void backward_tokens(Step& step, Parameters& parameters, const LayerState& state,
                                float* d_tokens_rnd, const float* d_out_rd) const = 0;
 
   /// The fused form: the same result from the patches of the own channels `channels` (counted from
   /// the rank's first), without forming tokens.
-  virtual std::unique_ptr<LayerState> forward_patches(Step& step, float* out_rd,
-                                                      Range channels) const = 0;
+  virtual void forward_patches(Step& step, std::unique_ptr<LayerState>& slot, float* out_rd,
+                               Range channels) const = 0;
   /// Add the tokenizer's gradients too; under Sharing::heads they are this rank's part.
   virtual void backward_patches(Step& step, Parameters& parameters, const LayerState& state,
                                 const float* d_out_rd) const = 0;

@@ -94,14 +94,17 @@ std::vector<std::int64_t> DchagAggregation::gather_counts() const {
 }
 
 void DchagAggregation::merge(Step& step, float* x_rd) const {
-  auto& state = step.make_state<State>(index());
+  auto& state = step.state_for<State>(index());
+  state.uses.resize(num_uses());
   const std::int64_t positions = rows(step), dim = plan_.dim;
   const std::int64_t own_width = own_partitions_.size() * dim, width = num_partitions() * dim;
   float* token_rd = step.arena.floats(positions * dim);
   float* tokens_rpd = step.arena.floats(positions * width);
   float* own_rpd = plan_.group.is_alone() ? tokens_rpd : step.arena.floats(positions * own_width);
+  std::unique_ptr<LayerState>* uses = state.uses.data();
   for (std::int64_t i = 0; i < own_partitions_.size(); ++i) {
-    merge_partition(step, state, own(i), token_rd);
+    merge_partition(step, uses, own(i), token_rd);
+    uses += own(i).num_uses();
     ops::copy_rows(own_rpd + i * dim, own_width, token_rd, dim, positions, dim);
   }
   if (!plan_.group.is_alone()) {
@@ -109,11 +112,17 @@ void DchagAggregation::merge(Step& step, float* x_rd) const {
     float* scratch = step.arena.floats(positions * width);
     plan_.group.all_gather_columns(tokens_rpd, own_rpd, positions, gather_counts(), scratch);
   }
-  state.final_use = final_->forward_tokens(step, x_rd, tokens_rpd, positions, num_partitions());
+  final_->forward_tokens(step, state.final_use, x_rd, tokens_rpd, positions, num_partitions());
 }
 
-void DchagAggregation::merge_partition(Step& step, State& state, const Partition& partition,
-                                       float* token_rd) const {
+std::size_t DchagAggregation::num_uses() const {
+  std::size_t uses = 0;
+  for (std::int64_t i = 0; i < own_partitions_.size(); ++i) uses += own(i).num_uses();
+  return uses;
+}
+
+void DchagAggregation::merge_partition(Step& step, std::unique_ptr<LayerState>* uses,
+                                       const Partition& partition, float* token_rd) const {
   const std::int64_t positions = rows(step), dim = plan_.dim;
   const auto groups = static_cast<std::int64_t>(partition.groups.size());
   float* leaves_rnd = partition.root ? step.arena.floats(positions * groups * dim) : nullptr;
@@ -121,20 +130,18 @@ void DchagAggregation::merge_partition(Step& step, State& state, const Partition
     const ChannelReducer& leaf = *partition.leaves[static_cast<std::size_t>(g)];
     const Range channels = partition.groups[static_cast<std::size_t>(g)];
     if (is_fused_) {
-      state.uses.push_back(leaf.forward_patches(step, token_rd, channels));
+      leaf.forward_patches(step, uses[g], token_rd, channels);
     } else {
       float* tokens_rcd = step.arena.floats(positions * channels.size() * dim);
       plan_.tokenizer->tokens(step, tokens_rcd, channels);
-      state.uses.push_back(
-          leaf.forward_tokens(step, token_rd, tokens_rcd, positions, channels.size()));
+      leaf.forward_tokens(step, uses[g], token_rd, tokens_rcd, positions, channels.size());
     }
     if (partition.root) {
       ops::copy_rows(leaves_rnd + g * dim, groups * dim, token_rd, dim, positions, dim);
     }
   }
   if (partition.root) {
-    state.uses.push_back(
-        partition.root->forward_tokens(step, token_rd, leaves_rnd, positions, groups));
+    partition.root->forward_tokens(step, uses[groups], token_rd, leaves_rnd, positions, groups);
   }
 }
 
@@ -158,7 +165,7 @@ void DchagAggregation::backward(Step& step, Parameters& parameters) const {
     ops::copy_rows(d_token_rd, dim, d_tokens_rpd + (own_partitions_.begin + i) * dim, width,
                    positions, dim);
     partition_backward(step, parameters, own(i), &state.uses[use], block, d_token_rd);
-    use += own(i).groups.size() + (own(i).root ? 1 : 0);
+    use += own(i).num_uses();
     block += own(i).groups.size();
   }
 }

@@ -29,6 +29,8 @@ class DchagAggregation final : public AggregationLayer {
     std::vector<std::shared_ptr<ChannelReducer>> leaves;  // one a group, of channels
     std::shared_ptr<ChannelReducer> root;                 // of group tokens; null without a tree
     std::vector<Range> groups;                            // counted from the rank's first channel
+
+    std::size_t num_uses() const { return leaves.size() + (root ? 1 : 0); }
   };
   struct State;
 
@@ -43,8 +45,12 @@ class DchagAggregation final : public AggregationLayer {
   }
   std::int64_t num_partitions() const { return static_cast<std::int64_t>(partitions_.size()); }
   std::vector<std::int64_t> gather_counts() const;
-  void merge_partition(Step& step, State& state, const Partition& partition, float* token_rd) const;
-  /// `uses` are those of the partition, `block` counts d_tokens before it; d_token_rd is used up.
+  /// Leaves and roots of the own partitions.
+  std::size_t num_uses() const;
+  /// `uses` are those of the partition: its leaves in order, then its root.
+  void merge_partition(Step& step, std::unique_ptr<LayerState>* uses, const Partition& partition,
+                       float* token_rd) const;
+  /// `block` counts d_tokens before the partition; d_token_rd is used up.
   void partition_backward(Step& step, Parameters& parameters, const Partition& partition,
                           const std::unique_ptr<LayerState>* uses, std::size_t block,
                           float* d_token_rd) const;

@@ -46,10 +46,10 @@ std::vector<std::int64_t> FlatAggregation::token_counts() const {
 }
 
 void FlatAggregation::merge(Step& step, float* x_rd) const {
-  auto& state = step.make_state<State>(index());
+  auto& state = step.state_for<State>(index());
   const Range own{0, plan_.channels()};
   if (is_fused_) {
-    state.use = reducer_->forward_patches(step, x_rd, own);
+    reducer_->forward_patches(step, state.use, x_rd, own);
     return;
   }
   const std::int64_t positions = rows(step);
@@ -63,7 +63,7 @@ void FlatAggregation::merge(Step& step, float* x_rd) const {
   } else {
     plan_.tokenizer->tokens(step, tokens_rcd, own);
   }
-  state.use = reducer_->forward_tokens(step, x_rd, tokens_rcd, positions, plan_.all_channels());
+  reducer_->forward_tokens(step, state.use, x_rd, tokens_rcd, positions, plan_.all_channels());
 }
 
 void FlatAggregation::backward(Step& step, Parameters& parameters) const {

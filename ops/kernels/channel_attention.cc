@@ -4,11 +4,13 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <vector>
+#include <new>
 
+#include "ops/base/kernel_profile.h"
 #include "ops/base/parallel.h"
 #include "ops/kernels/known_extent.h"
 #include "ops/kernels/reduce.h"
+#include "ops/kernels/thread_scratch.h"
 #include "ops/kernels/vector_math.h"
 
 // Keys and values are far larger than anything else here and lie side by side, channel after
@@ -60,6 +62,8 @@ struct RunningSoftmax {
   float largest = -std::numeric_limits<float>::infinity();
   float sum = 0;
 };
+
+constexpr std::int64_t kSoftmaxFloats = sizeof(RunningSoftmax) / sizeof(float);
 
 // a_hc holds the scores until the last channel is seen. softmax_h is scratch.
 template <class Extent>
@@ -162,9 +166,11 @@ void channel_attention_forward(float* out_rhd, float* a_rhc, const float* q_hd,
   const std::int64_t kv_size = channels * 2 * width;
   with_known_extent<16, 32, 64>(head_dim, [&](auto extent) {
     parallel_for(rows, row_grain(kv_size), [=](std::int64_t begin, std::int64_t end) {
-      std::vector<RunningSoftmax> softmax_h(static_cast<std::size_t>(heads));
+      float* const scratch = thread_scratch(heads * kSoftmaxFloats);
+      auto* const softmax_h =
+          ::new (static_cast<void*>(scratch)) RunningSoftmax[static_cast<std::size_t>(heads)];
       for (std::int64_t r = begin; r < end; ++r) {
-        forward_position(out_rhd + r * width, a_rhc + r * heads * channels, softmax_h.data(), q_hd,
+        forward_position(out_rhd + r * width, a_rhc + r * heads * channels, softmax_h, q_hd,
                          kv_rc2hd + r * kv_size, channels, heads, extent);
       }
     });
@@ -180,9 +186,9 @@ void channel_attention_backward(float* dq_hd, float* dkv_rc2hd, const float* dou
   with_known_extent<16, 32, 64>(head_dim, [&](auto extent) {
     reduce_vector(rows, row_grain(kv_size), dq_hd, width,
                   [=](std::int64_t begin, std::int64_t end, float* dq_sum_hd) {
-                    std::vector<float> ds_hc(static_cast<std::size_t>(heads * channels));
+                    float* const ds_hc = thread_scratch(heads * channels);
                     for (std::int64_t r = begin; r < end; ++r) {
-                      backward_position(dq_sum_hd, dkv_rc2hd + r * kv_size, ds_hc.data(),
+                      backward_position(dq_sum_hd, dkv_rc2hd + r * kv_size, ds_hc,
                                         dout_rhd + r * width, a_rhc + r * heads * channels, q_hd,
                                         kv_rc2hd + r * kv_size, channels, heads, extent);
                     }
@@ -209,10 +215,8 @@ void channel_linear_forward(float* out_rd, const float* tokens_rcd, const float*
 void channel_linear_backward(float* dtokens_rcd, float* dw_c, float* dbias, const float* dout_rd,
                              const float* tokens_rcd, const float* w_c, std::int64_t rows,
                              std::int64_t channels, std::int64_t dim) {
-  // One reduction for both: the weights' gradients, then the bias's.
-  std::vector<float> sums(static_cast<std::size_t>(channels + 1));
-  reduce_vector(rows, row_grain(channels * dim), sums.data(), channels + 1,
-                [=](std::int64_t begin, std::int64_t end, float* sum) {
+  reduce_vector(rows, row_grain(channels * dim), dw_c, channels,
+                [=](std::int64_t begin, std::int64_t end, float* sum_c) {
                   for (std::int64_t r = begin; r < end; ++r) {
                     const float* dout = dout_rd + r * dim;
                     for (std::int64_t c = 0; c < channels; ++c) {
@@ -225,16 +229,17 @@ void channel_linear_backward(float* dtokens_rcd, float* dw_c, float* dbias, cons
                         dw += dout[i] * token[i];
                         dtoken[i] = w * dout[i];
                       }
-                      sum[c] += dw;
+                      sum_c[c] += dw;
                     }
-                    float db = 0;
-#pragma omp simd reduction(+ : db)
-                    for (std::int64_t i = 0; i < dim; ++i) db += dout[i];
-                    sum[channels] += db;
                   }
                 });
-  for (std::int64_t c = 0; c < channels; ++c) dw_c[c] += sums[static_cast<std::size_t>(c)];
-  *dbias += sums.back();
+  reduce_vector(rows, row_grain(dim), dbias, 1,
+                [=](std::int64_t begin, std::int64_t end, float* sum) {
+                  float db = 0;
+#pragma omp simd reduction(+ : db)
+                  for (std::int64_t i = begin * dim; i < end * dim; ++i) db += dout_rd[i];
+                  *sum += db;
+                });
 }
 
 }  // namespace trib::ops
