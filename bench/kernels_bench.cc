@@ -8,7 +8,6 @@
 // Counters, all per second: GFLOP (or GB, each operand counted once) and its `ratio` to what the
 // machine does with as many threads.
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +17,7 @@
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include "bench/machine.h"
 #include "ops/base/parallel.h"
 #include "ops/base/random.h"
 #include "ops/kernels/activation.h"
@@ -42,52 +42,8 @@ Floats values(std::int64_t count) {
   return result;
 }
 
-template <class Function>
-double best_seconds(int repetitions, const Function& function) {
-  using Clock = std::chrono::steady_clock;
-  double best = 1e30;
-  for (int i = 0; i < repetitions; ++i) {
-    const auto start = Clock::now();
-    function();
-    best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
-  }
-  return best;
-}
-
-// What the machine can do, measured once.
-struct Machine {
-  double serial_gflops, gflops, copy_gbytes;
-
-  Machine() {
-    constexpr std::int64_t kEdge = 1024, kFlops = 2 * kEdge * kEdge * kEdge;
-    const int threads = parallel_width();
-    const Floats a = values(kEdge * kEdge);
-    Floats c(static_cast<std::size_t>(threads * kEdge * kEdge));
-    const auto product = [&](std::int64_t i) {
-      gemm_serial(Transpose::no, Transpose::no, kEdge, kEdge, kEdge, 1.0F, a.data(), kEdge,
-                  a.data(), kEdge, 0.0F, c.data() + i * kEdge * kEdge, kEdge);
-    };
-    serial_gflops = 1e-9 * kFlops / best_seconds(20, [&] { product(0); });
-    // One product of its own a thread: no cut, no sharing.
-    gflops = 1e-9 * kFlops * threads / best_seconds(20, [&] {
-               parallel_for(threads, 1, [&](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t i = begin; i < end; ++i) product(i);
-               });
-             });
-    // Far beyond the caches.
-    constexpr std::int64_t kCopied = std::int64_t{64} << 20;
-    const Floats from(kCopied, 1.0F);
-    Floats to(kCopied);
-    copy_gbytes = 1e-9 * 2 * sizeof(float) * kCopied / best_seconds(10, [&] {
-                    parallel_for(kCopied, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
-                      std::copy(from.data() + begin, from.data() + end, to.data() + begin);
-                    });
-                  });
-  }
-};
-
-const Machine& machine() {
-  static const Machine measured;
+const MachineRates& machine() {
+  static const MachineRates measured = measure_machine();
   return measured;
 }
 

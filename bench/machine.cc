@@ -1,0 +1,81 @@
+#include "bench/machine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "ops/base/bfloat16.h"
+#include "ops/base/parallel.h"
+#include "ops/kernels/gemm.h"
+
+namespace trib {
+namespace {
+
+constexpr std::int64_t kEdge = 1024, kFlops = 2 * kEdge * kEdge * kEdge;
+
+template <class Function>
+double best_seconds(int repetitions, const Function& function) {
+  using Clock = std::chrono::steady_clock;
+  double best = 1e30;
+  for (int i = 0; i < repetitions; ++i) {
+    const auto start = Clock::now();
+    function();
+    best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  return best;
+}
+
+// Products with a result of their own for each thread: no cut, no sharing.
+template <class Element>
+struct Products {
+  explicit Products(int threads) : c(static_cast<std::size_t>(threads * kEdge * kEdge)) {
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      a[i] = Element(static_cast<float>(i % 251) / 251.0F - 0.5F);
+    }
+  }
+
+  void run(std::int64_t count) {
+    parallel_for(count, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        ops::gemm_serial(ops::Transpose::no, ops::Transpose::no, kEdge, kEdge, kEdge, 1.0F,
+                         a.data(), kEdge, a.data(), kEdge, 0.0F, c.data() + i * kEdge * kEdge,
+                         kEdge);
+      }
+    });
+  }
+
+  double gflops(std::int64_t count) {
+    constexpr int kRepetitions = 20;
+    return 1e-9 * static_cast<double>(kFlops * count) /
+           best_seconds(kRepetitions, [&] { run(count); });
+  }
+
+  std::vector<Element> a = std::vector<Element>(kEdge * kEdge), c;
+};
+
+double copy_gbytes() {
+  constexpr std::int64_t kCopied = std::int64_t{64} << 20;  // far beyond the caches
+  const std::vector<float> from(kCopied, 1.0F);
+  std::vector<float> to(kCopied);
+  return 1e-9 * 2 * sizeof(float) * kCopied / best_seconds(10, [&] {
+           parallel_for(kCopied, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+             std::copy(from.data() + begin, from.data() + end, to.data() + begin);
+           });
+         });
+}
+
+}  // namespace
+
+MachineRates measure_machine(bool with_bf16) {
+  MachineRates rates{.threads = parallel_width()};
+  {
+    Products<float> products(rates.threads);
+    rates.serial_gflops = products.gflops(1);
+    rates.gflops = products.gflops(rates.threads);
+  }
+  if (with_bf16) rates.bf16_gflops = Products<BFloat16>(rates.threads).gflops(rates.threads);
+  rates.copy_gbytes = copy_gbytes();
+  return rates;
+}
+
+}  // namespace trib

@@ -1,0 +1,226 @@
+// A training step of a preset model: how long it takes beside what this machine can do, and where
+// the time goes.
+//
+//   bench_step --preset vit_s_144 --threads 2
+//   bench_step --preset vit_s_144 --profile          and the kernels of a step
+//   mpirun -n 2 bench_step --preset vit_s_144 --threads 1     ranks share the batch
+//
+// A step is forward, backward, the reduction of gradients between ranks, and AdamW, on random data
+// that is there already. Medians; the machine is measured after the steps, so that its buffers do
+// not count as theirs.
+
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <iostream>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <sched.h>
+#include <sys/resource.h>
+#include <tbb/global_control.h>
+#include <tbb/task_arena.h>
+
+#include "bench/step/report.h"
+#include "bench/step/training.h"
+#include "ops/base/error.h"
+#include "ops/base/memory_ledger.h"
+
+namespace trib::bench {
+namespace {
+
+struct Options {
+  std::string preset = "vit_s_144", precision = "fp32", dump;
+  std::int64_t batch = 0, steps = 10, warmup = 2, recompute = 0;
+  int threads = 0;
+  bool profile = false, json = false, list = false;
+};
+
+Options parse(int argc, char** argv) {
+  Options options;
+  CLI::App app("Measure a training step of a preset model");
+  app.add_option("--preset", options.preset, "See --list")->capture_default_str();
+  app.add_option("--precision", options.precision, "Of weights and activations")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"fp32"}));  // those of ModelChoices
+  app.add_option("--batch", options.batch, "Samples of a step, of all ranks; 0: the preset's");
+  app.add_option("--steps", options.steps, "Timed steps")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  app.add_option("--warmup", options.warmup, "Steps before these")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", options.threads, "Compute threads a rank; 0: cores / ranks");
+  app.add_option("--recompute", options.recompute,
+                 "Blocks of a segment that backward computes again; 0: none")
+      ->check(CLI::NonNegativeNumber);
+  app.add_flag("--profile", options.profile, "Measure the kernels of as many more steps");
+  app.add_flag("--json", options.json, "Print one line of JSON instead of text");
+  app.add_option("--dump", options.dump,
+                 "Write what the first step begins with and computes as safetensors, and end");
+  app.add_flag("--list", options.list, "Print the names of the presets");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    std::exit(code == 0 ? 0 : static_cast<int>(ExitCode::config));
+  }
+  return options;
+}
+
+// Cores of the machine are shared by the ranks mpirun put on it, whatever they are bound to.
+int compute_threads(const Options& options, int ranks) {
+  if (options.threads > 0) return options.threads;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  const int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+  return std::max(1, cores / ranks);
+}
+
+double resident_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) * 1024;
+}
+
+std::vector<double> sums(ops::Communicator& communicator, std::vector<double> values) {
+  communicator.all_reduce_sum(ops::MeshAxis::world, std::span(values)).wait();
+  return values;
+}
+
+/// Of each of the values, the largest of all ranks.
+std::vector<double> largest(ops::Communicator& communicator, std::span<const double> mine) {
+  std::vector<double> all(mine.size() * static_cast<std::size_t>(communicator.size()));
+  communicator
+      .all_gather(ops::MeshAxis::world, std::as_bytes(mine), std::as_writable_bytes(std::span(all)))
+      .wait();
+  std::vector<double> most(mine.begin(), mine.end());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    most[i % mine.size()] = std::max(most[i % mine.size()], all[i]);
+  }
+  return most;
+}
+
+struct Measured {
+  StepFigures figures;
+  std::optional<StepProfile> profile = {};
+};
+
+std::vector<double> timed_steps(Training& training, ops::Communicator& communicator,
+                                std::int64_t steps, double& loss) {
+  using Clock = std::chrono::steady_clock;
+  std::vector<double> seconds;
+  for (std::int64_t i = 0; i < steps; ++i) {
+    communicator.barrier(ops::MeshAxis::world).wait();
+    const auto start = Clock::now();
+    loss = training.step();
+    seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  return seconds;
+}
+
+StepProfile profile_steps(Training& training, ops::Communicator& communicator, std::int64_t steps) {
+  double loss = 0;
+  kernel_profile::start();
+  const std::vector<double> seconds = timed_steps(training, communicator, steps, loss);
+  kernel_profile::stop();
+  StepProfile profile{.kernels = kernel_profile::entries(), .steps = static_cast<double>(steps)};
+  for (const double second : seconds) profile.seconds += second;
+  return profile;
+}
+
+Measured measure(const Options& options, ops::Communicator& communicator) {
+  const Preset& preset = preset_of(options.preset);
+  const std::int64_t batch = options.batch > 0 ? options.batch : preset.batch;
+  Measured measured{.figures = {.preset = options.preset,
+                                .precision = options.precision,
+                                .ranks = communicator.size(),
+                                .batch = batch,
+                                .recompute = options.recompute}};
+  StepFigures& figures = measured.figures;
+  {
+    Training training(preset, {.recompute = options.recompute}, batch, communicator);
+    for (std::int64_t i = 0; i < options.warmup; ++i) training.step();
+    figures.seconds =
+        largest(communicator, timed_steps(training, communicator, options.steps, figures.loss));
+    if (!std::isfinite(figures.loss)) {
+      throw RuntimeError(fmt::format("loss {} after training", figures.loss));
+    }
+    figures.parameters = training.model().table().count();
+    figures.flops = static_cast<double>(training.model().flops(batch));
+    const double activations = static_cast<double>(training.arena().peak());
+    figures.activation_bytes = largest(communicator, std::span(&activations, 1)).front();
+    figures.rss_bytes = sums(communicator, {resident_bytes()}).front();
+    if (options.profile) measured.profile = profile_steps(training, communicator, options.steps);
+  }
+  communicator.barrier(ops::MeshAxis::world).wait();
+  const MachineRates own = measure_machine(options.precision == "bf16");
+  const std::vector<double> all = sums(communicator, {static_cast<double>(own.threads), own.gflops,
+                                                      own.copy_gbytes, own.bf16_gflops});
+  figures.machine = {.threads = static_cast<int>(all[0]),
+                     .serial_gflops = own.serial_gflops,
+                     .gflops = all[1],
+                     .copy_gbytes = all[2],
+                     .bf16_gflops = all[3]};
+  return measured;
+}
+
+void print(const Options& options, const Measured& measured) {
+  if (options.json) {
+    nlohmann::ordered_json line = to_json(measured.figures);
+    if (measured.profile) line["kernels"] = to_json(measured.figures, *measured.profile);
+    std::cout << line.dump() << std::endl;
+    return;
+  }
+  std::cout << to_text(measured.figures);
+  if (measured.profile) std::cout << '\n' << to_text(measured.figures, *measured.profile);
+}
+
+void run_on_threads(const Options& options, ops::Communicator& communicator) {
+  if (!options.dump.empty()) {
+    const Preset& preset = preset_of(options.preset);
+    Training(preset, {.recompute = options.recompute},
+             options.batch > 0 ? options.batch : preset.batch, communicator)
+        .dump(options.dump);
+    return;
+  }
+  const Measured measured = measure(options, communicator);
+  if (communicator.rank() == 0) print(options, measured);
+}
+
+int run(const Options& options) {
+  if (options.list) {
+    for (const Preset& preset : presets()) fmt::print("{:18} {}\n", preset.name, preset.what);
+    return 0;
+  }
+  std::optional<ops::Communicator> communicator;
+  try {
+    preset_of(options.preset);
+    communicator.emplace();
+    communicator->split({.data = communicator->size()});
+    const int threads = compute_threads(options, communicator->size());
+    // Beside the communication thread, which sleeps while nothing is to be sent.
+    const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
+                                    static_cast<std::size_t>(threads));
+    tbb::task_arena arena(threads, 1);
+    arena.execute([&] { run_on_threads(options, *communicator); });
+    return 0;
+  } catch (const Error& error) {
+    std::cerr << "error: " << error.what() << std::endl;
+    const int code = static_cast<int>(error.exit_code());
+    if (communicator && communicator->size() > 1) communicator->abort(code);
+    return code;
+  }
+}
+
+}  // namespace
+}  // namespace trib::bench
+
+int main(int argc, char** argv) {
+  return trib::bench::run(trib::bench::parse(argc, argv));
+}
