@@ -12,6 +12,7 @@
 
 #include "ops/base/error.h"
 #include "ops/base/parallel.h"
+#include "ops/kernels/gemm_product.h"
 
 namespace trib::ops {
 namespace {
@@ -26,25 +27,6 @@ constexpr std::int64_t kFewTiles = 16;
 constexpr std::int64_t kMinSlice = 256;
 
 std::atomic<std::int64_t> flops_done{0};
-
-struct Operand {
-  const float* data;
-  std::int64_t ld;
-  Transpose trans;
-
-  // First element of the part that begins at (row, column) of op(matrix).
-  const float* at(std::int64_t row, std::int64_t column) const {
-    return trans == Transpose::no ? data + row * ld + column : data + column * ld + row;
-  }
-};
-
-struct Product {
-  std::int64_t m, n, k;
-  float alpha;
-  Operand a, b;
-
-  std::int64_t flops() const { return 2 * m * n * k; }
-};
 
 blasint blas_int(std::int64_t value) {
   if (value < 0 || value > std::numeric_limits<blasint>::max()) {
@@ -68,13 +50,14 @@ void scale_rows(float beta, float* c, std::int64_t ldc, std::int64_t m, std::int
   }
 }
 
-void call_blas(const Product& p, float beta, float* c, std::int64_t ldc) {
-  // OpenBLAS refuses leading dimensions of 0, which those of an empty operand may be.
+// c = product + beta * c on the calling thread.
+void run_product(const GemmProduct& p, float beta, FloatPtr c, std::int64_t ldc) {
   if (p.m == 0 || p.n == 0) return;
-  if (p.k == 0) return scale_rows(beta, c, ldc, p.m, p.n);
-  cblas_sgemm(CblasRowMajor, blas_transpose(p.a.trans), blas_transpose(p.b.trans), blas_int(p.m),
-              blas_int(p.n), blas_int(p.k), p.alpha, p.a.data, blas_int(p.a.ld), p.b.data,
-              blas_int(p.b.ld), beta, c, blas_int(ldc));
+  if (p.a.data.is_bf16()) {
+    gemm_bf16_portable(p, beta, c, ldc);
+  } else {
+    gemm_f32_blas(p, beta, c.as<float>(), ldc);
+  }
 }
 
 // How the work is cut: `rows` x `columns` tiles of the plane times `slices` of k. From the shape
@@ -82,7 +65,7 @@ void call_blas(const Product& p, float beta, float* c, std::int64_t ldc) {
 struct Cut {
   std::int64_t rows = 1, columns = 1, slices = 1;
 
-  explicit Cut(const Product& p) {
+  explicit Cut(const GemmProduct& p) {
     const std::int64_t target = std::max(kTileFlops, p.flops() / kMaxTiles);
     while (p.flops() / (rows * columns) > target) {
       const std::int64_t tile_m = p.m / rows, tile_n = p.n / columns;
@@ -104,7 +87,7 @@ std::int64_t boundary(std::int64_t extent, std::int64_t parts, std::int64_t i) {
 }
 
 // Piece number `piece` of the product, added to beta * c at its place.
-void run_piece(const Product& p, const Cut& cut, std::int64_t piece, float beta, float* c,
+void run_piece(const GemmProduct& p, const Cut& cut, std::int64_t piece, float beta, FloatPtr c,
                std::int64_t ldc) {
   const std::int64_t slice = piece % cut.slices;
   const std::int64_t column = piece / cut.slices % cut.columns;
@@ -112,17 +95,17 @@ void run_piece(const Product& p, const Cut& cut, std::int64_t piece, float beta,
   const std::int64_t m0 = boundary(p.m, cut.rows, row);
   const std::int64_t n0 = boundary(p.n, cut.columns, column);
   const std::int64_t k0 = boundary(p.k, cut.slices, slice);
-  Product part = p;
+  GemmProduct part = p;
   part.m = boundary(p.m, cut.rows, row + 1) - m0;
   part.n = boundary(p.n, cut.columns, column + 1) - n0;
   part.k = boundary(p.k, cut.slices, slice + 1) - k0;
-  part.a.data = p.a.at(m0, k0);
-  part.b.data = p.b.at(k0, n0);
-  call_blas(part, beta, c + m0 * ldc + n0, ldc);
+  part.a = p.a.at(m0, k0);
+  part.b = p.b.at(k0, n0);
+  run_product(part, beta, c + (m0 * ldc + n0), ldc);
 }
 
 // Slices of k: each is a product of its own, their sum is taken in order.
-void run_slices(const Product& p, const Cut& cut, float beta, float* c, std::int64_t ldc) {
+void run_slices(const GemmProduct& p, const Cut& cut, float beta, FloatPtr c, std::int64_t ldc) {
   const std::int64_t plane = p.m * p.n;
   // Kept from call to call: no task of an outer loop can come in between, see parallel_for.
   thread_local std::vector<float> partials;
@@ -137,23 +120,36 @@ void run_slices(const Product& p, const Cut& cut, float beta, float* c, std::int
                [&](std::int64_t first, std::int64_t last) {
                  for (std::int64_t row = first; row < last; ++row) {
                    float* sum = sums + row * p.n;
-                   float* c_row = c + row * ldc;
                    for (std::int64_t slice = 1; slice < cut.slices; ++slice) {
                      const float* next = sum + slice * plane;
 #pragma omp simd
                      for (std::int64_t i = 0; i < p.n; ++i) sum[i] += next[i];
                    }
-                   if (beta == 0.0F) {
-                     std::copy_n(sum, p.n, c_row);
-                   } else {
+                   with_float_type(c + row * ldc, [&]<class T>(T* c_row) {
+                     if (beta == 0.0F) {
 #pragma omp simd
-                     for (std::int64_t i = 0; i < p.n; ++i) c_row[i] = beta * c_row[i] + sum[i];
-                   }
+                       for (std::int64_t i = 0; i < p.n; ++i) c_row[i] = T(sum[i]);
+                     } else {
+#pragma omp simd
+                       for (std::int64_t i = 0; i < p.n; ++i) {
+                         c_row[i] = T(beta * static_cast<float>(c_row[i]) + sum[i]);
+                       }
+                     }
+                   });
                  }
                });
 }
 
 }  // namespace
+
+void gemm_f32_blas(const GemmProduct& p, float beta, float* c, std::int64_t ldc) {
+  // OpenBLAS refuses leading dimensions of 0, which those of an empty operand may be.
+  if (p.m == 0 || p.n == 0) return;
+  if (p.k == 0) return scale_rows(beta, c, ldc, p.m, p.n);
+  cblas_sgemm(CblasRowMajor, blas_transpose(p.a.trans), blas_transpose(p.b.trans), blas_int(p.m),
+              blas_int(p.n), blas_int(p.k), p.alpha, p.a.data.as<float>(), blas_int(p.a.ld),
+              p.b.data.as<float>(), blas_int(p.b.ld), beta, c, blas_int(ldc));
+}
 
 void require_single_threaded_blas() {
   static std::once_flag once;
@@ -180,11 +176,9 @@ std::int64_t gemm_flops() {
 
 void gemm(Transpose trans_a, Transpose trans_b, std::int64_t m, std::int64_t n, std::int64_t k,
           float alpha, ConstFloatPtr a, std::int64_t lda, ConstFloatPtr b, std::int64_t ldb,
-          float beta, FloatPtr c_mn, std::int64_t ldc) {
+          float beta, FloatPtr c, std::int64_t ldc) {
   require_single_threaded_blas();
-  const Product product{
-      m, n, k, alpha, {a.as<float>(), lda, trans_a}, {b.as<float>(), ldb, trans_b}};
-  float* const c = c_mn.as<float>();
+  const GemmProduct product{m, n, k, alpha, {a, lda, trans_a}, {b, ldb, trans_b}};
   flops_done.fetch_add(product.flops(), std::memory_order_relaxed);
   const Cut cut(product);
   if (cut.slices > 1) {
@@ -202,10 +196,9 @@ void gemm_serial(Transpose trans_a, Transpose trans_b, std::int64_t m, std::int6
                  std::int64_t k, float alpha, ConstFloatPtr a, std::int64_t lda, ConstFloatPtr b,
                  std::int64_t ldb, float beta, FloatPtr c, std::int64_t ldc) {
   require_single_threaded_blas();
-  const Product product{
-      m, n, k, alpha, {a.as<float>(), lda, trans_a}, {b.as<float>(), ldb, trans_b}};
+  const GemmProduct product{m, n, k, alpha, {a, lda, trans_a}, {b, ldb, trans_b}};
   flops_done.fetch_add(product.flops(), std::memory_order_relaxed);
-  call_blas(product, beta, c.as<float>(), ldc);
+  run_product(product, beta, c, ldc);
 }
 
 }  // namespace trib::ops

@@ -11,17 +11,19 @@ namespace trib::ops {
 
 void linear_forward(FloatPtr y_ro, ConstFloatPtr x_ri, ConstFloatPtr w_oi, const float* b_o,
                     std::int64_t rows, std::int64_t in, std::int64_t out, bool accumulate_y) {
-  float* const y = y_ro.as<float>();
-  if (b_o != nullptr && accumulate_y) add_to_rows(y, b_o, rows, out);
-  if (b_o != nullptr && !accumulate_y) {
-    // The product is added to the bias: cheaper than adding the bias to the product, because a
-    // product without addend begins by clearing its result anyway.
+  // A product is added to the bias: cheaper than adding the bias to the product, because a product
+  // without addend begins by clearing its result anyway. Products are never added to bfloat16.
+  const bool is_bias_first = b_o != nullptr && !y_ro.is_bf16();
+  if (is_bias_first && accumulate_y) add_to_rows(y_ro, b_o, rows, out);
+  if (is_bias_first && !accumulate_y) {
+    float* const y = y_ro.as<float>();
     parallel_for(rows, row_grain(out), [=](std::int64_t begin, std::int64_t end) {
       for (std::int64_t r = begin; r < end; ++r) std::copy_n(b_o, out, y + r * out);
     });
   }
   gemm(Transpose::no, Transpose::yes, rows, out, in, 1.0F, x_ri, in, w_oi, in,
-       b_o != nullptr || accumulate_y ? 1.0F : 0.0F, y_ro, out);
+       is_bias_first || accumulate_y ? 1.0F : 0.0F, y_ro, out);
+  if (b_o != nullptr && !is_bias_first) add_to_rows(y_ro, b_o, rows, out);
 }
 
 void linear_gelu_forward(FloatPtr activated_ro, FloatPtr hidden_ro, ConstFloatPtr x_ri,

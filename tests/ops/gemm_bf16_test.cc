@@ -1,0 +1,141 @@
+// Products of bfloat16 operands, compared with products of the same rounded numbers in double
+// precision: only the sums (float32) and a bfloat16 result may differ.
+#include <limits>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "ops/base/bfloat16.h"
+#include "ops/kernels/gemm.h"
+#include "ops/kernels/gemm_product.h"
+#include "tests/ops/kernel_testing.h"
+#include "tests/ops/reference.h"
+
+namespace trib::ops {
+namespace {
+
+using test::Doubles;
+using test::Floats;
+using Halves = std::vector<BFloat16>;
+
+constexpr double kSumTolerance = 1e-5;
+// A result is rounded to 8 bits: by at most 2^-8 of it.
+constexpr double kRoundedTolerance = 0x1.01p-8;
+
+Halves rounded(const Floats& values) {
+  Halves result;
+  for (const float value : values) result.push_back(BFloat16(value));
+  return result;
+}
+
+Floats widened(const Halves& values) {
+  Floats result;
+  for (const BFloat16 value : values) result.push_back(static_cast<float>(value));
+  return result;
+}
+
+struct Shape {
+  std::int64_t m, n, k;
+};
+
+// Odd sizes, single rows and columns, no multiples of any vector, several tiles, cut along k.
+constexpr Shape kShapes[] = {{1, 1, 1},       {3, 5, 7},       {2, 16, 32},     {1, 129, 33},
+                             {130, 1, 64},    {65, 127, 100},  {12, 64, 2},     {13, 33, 3},
+                             {513, 259, 129}, {17, 33, 9001},  {96, 64, 16500}, {300, 200, 1537},
+                             {577, 384, 385}, {256, 4096, 64}, {33, 5, 0}};
+
+class GemmBf16 : public testing::TestWithParam<std::tuple<Shape, Transpose, Transpose>> {
+ protected:
+  GemmBf16() {
+    std::tie(shape, trans_a, trans_b) = GetParam();
+    const auto [m, n, k] = shape;
+    lda = (trans_a == Transpose::no ? k : m) + 3;
+    ldb = (trans_b == Transpose::no ? n : k) + 1;
+    ldc = n + 2;
+    a = rounded(test::random_values("a", lda * (trans_a == Transpose::no ? m : k)));
+    b = rounded(test::random_values("b", ldb * (trans_b == Transpose::no ? k : n)));
+    c = test::random_values("c", ldc * m);
+  }
+
+  Doubles expected(double alpha, double beta) const {
+    const Floats wide_a = widened(a), wide_b = widened(b);
+    return reference::gemm(trans_a, trans_b, shape.m, shape.n, shape.k, alpha, wide_a.data(), lda,
+                           wide_b.data(), ldb, beta, c.data(), ldc);
+  }
+  // Added to c, or to bfloat16 over what is not a number.
+  template <class Function>
+  Floats run(const Function& function, float alpha, float beta, DType dtype = DType::f32) const {
+    Floats padded = c;
+    Halves padded_half(c.size(), BFloat16(std::numeric_limits<float>::quiet_NaN()));
+    const FloatPtr out = dtype == DType::f32 ? FloatPtr(padded.data()) : padded_half.data();
+    function(trans_a, trans_b, shape.m, shape.n, shape.k, alpha, a.data(), lda, b.data(), ldb, beta,
+             out, ldc);
+    if (dtype == DType::bf16) padded = widened(padded_half);
+    Floats dense;
+    for (std::int64_t i = 0; i < shape.m; ++i) {
+      const float* row = padded.data() + i * ldc;
+      dense.insert(dense.end(), row, row + shape.n);
+      for (std::int64_t j = shape.n; j < ldc; ++j) {
+        const float before = c[static_cast<std::size_t>(i * ldc + j)];
+        EXPECT_TRUE(dtype == DType::bf16 ? std::isnan(row[j]) : row[j] == before)
+            << "padding touched";
+      }
+    }
+    return dense;
+  }
+
+  Shape shape{};
+  Transpose trans_a{}, trans_b{};
+  std::int64_t lda, ldb, ldc;
+  Halves a, b;
+  Floats c;
+};
+
+TEST_P(GemmBf16, AddsToFloat32) {
+  for (const float beta : {0.0F, 1.0F, -0.5F}) {
+    const Doubles reference = expected(1.5, beta);
+    test::expect_close(run(gemm, 1.5F, beta), reference, kSumTolerance, "gemm");
+    test::expect_close(run(gemm_serial, 1.5F, beta), reference, kSumTolerance, "gemm_serial");
+  }
+}
+
+TEST_P(GemmBf16, WritesBfloat16) {
+  const Doubles reference = expected(0.25, 0);
+  test::expect_close(run(gemm, 0.25F, 0, DType::bf16), reference, kRoundedTolerance, "gemm");
+  test::expect_close(run(gemm_serial, 0.25F, 0, DType::bf16), reference, kRoundedTolerance,
+                     "gemm_serial");
+}
+
+TEST_P(GemmBf16, IsTheSameOnAnyNumberOfThreads) {
+  test::expect_same_on_any_threads("float32", [&] { return run(gemm, 1.0F, 0.5F); });
+  test::expect_same_on_any_threads("bfloat16", [&] { return run(gemm, 1.0F, 0, DType::bf16); });
+}
+
+TEST_P(GemmBf16, PortableMatchesTheReference) {
+  const auto portable = [](Transpose ta, Transpose tb, std::int64_t m, std::int64_t n,
+                           std::int64_t k, float alpha, ConstFloatPtr x, std::int64_t ldx,
+                           ConstFloatPtr y, std::int64_t ldy, float beta, FloatPtr out,
+                           std::int64_t ldo) {
+    gemm_bf16_portable({m, n, k, alpha, {x, ldx, ta}, {y, ldy, tb}}, beta, out, ldo);
+  };
+  test::expect_close(run(portable, 1.5F, -0.5F), expected(1.5, -0.5), kSumTolerance, "float32");
+  test::expect_close(run(portable, 1.5F, 0, DType::bf16), expected(1.5, 0), kRoundedTolerance,
+                     "bfloat16");
+}
+
+std::string name_of_case(const testing::TestParamInfo<GemmBf16::ParamType>& test_info) {
+  const auto& [shape, trans_a, trans_b] = test_info.param;
+  return std::to_string(shape.m) + "x" + std::to_string(shape.n) + "x" + std::to_string(shape.k) +
+         (trans_a == Transpose::yes ? "_T" : "_N") + (trans_b == Transpose::yes ? "T" : "N");
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, GemmBf16,
+                         testing::Combine(testing::ValuesIn(kShapes),
+                                          testing::Values(Transpose::no, Transpose::yes),
+                                          testing::Values(Transpose::no, Transpose::yes)),
+                         name_of_case);
+
+}  // namespace
+}  // namespace trib::ops
