@@ -1,52 +1,48 @@
 #include "ops/kernels/activation.h"
 
+#include <initializer_list>
 #include <limits>
-#include <numbers>
 
+#include "ops/base/kernel_profile.h"
 #include "ops/base/parallel.h"
+#include "ops/kernels/gelu.h"
 #include "ops/kernels/reduce.h"
 #include "ops/kernels/vector_math.h"
 
 namespace trib::ops {
 namespace {
 
-constexpr float kInvSqrt2 = std::numbers::sqrt2_v<float> / 2;
-constexpr float kInvSqrt2Pi = std::numbers::inv_sqrtpi_v<float> * kInvSqrt2;
-
-// The normal distribution function.
-float normal_cdf(float x) {
-  return 0.5F + 0.5F * vector_erf(x * kInvSqrt2);
+// Bytes of `count` elements of each operand that is there.
+double bytes_of(std::int64_t count, std::initializer_list<ConstFloatPtr> operands) {
+  std::size_t bytes = 0;
+  for (const ConstFloatPtr& operand : operands) {
+    if (!(operand == nullptr)) bytes += operand.element_bytes();
+  }
+  return static_cast<double>(bytes) * static_cast<double>(count);
 }
 
 }  // namespace
 
 void gelu_forward(FloatPtr y_ptr, ConstFloatPtr x_ptr, std::int64_t count) {
+  const KernelScope scope("gelu_forward", {count}, 0, bytes_of(count, {y_ptr, x_ptr}));
   with_float_type(y_ptr, [&]<class T>(T* y) {
     const T* x = x_ptr.as<T>();
     parallel_for(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
-#pragma omp simd
-      for (std::int64_t i = begin; i < end; ++i) {
-        const auto value = static_cast<float>(x[i]);
-        y[i] = T(value * normal_cdf(value));
-      }
+      gelu_range(y + begin, x + begin, end - begin);
     });
   });
 }
 
 void gelu_backward(FloatPtr dx_ptr, FloatPtr activated_ptr, ConstFloatPtr dy_ptr,
                    ConstFloatPtr x_ptr, std::int64_t count) {
+  const KernelScope scope("gelu_backward", {count}, 0,
+                          bytes_of(count, {dx_ptr, activated_ptr, dy_ptr, x_ptr}));
   with_float_type(dx_ptr, [&]<class T>(T* dx) {
     const T *dy = dy_ptr.as<T>(), *x = x_ptr.as<T>();
     T* activated = activated_ptr.as<T>();
     parallel_for(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
-#pragma omp simd
-      for (std::int64_t i = begin; i < end; ++i) {
-        const auto value = static_cast<float>(x[i]);
-        const float cdf = normal_cdf(value);
-        const float density = kInvSqrt2Pi * vector_exp(-0.5F * value * value);
-        dx[i] = T(static_cast<float>(dy[i]) * (cdf + value * density));
-        if (activated != nullptr) activated[i] = T(value * cdf);
-      }
+      gelu_backward_range(dx + begin, activated == nullptr ? nullptr : activated + begin,
+                          dy + begin, x + begin, end - begin);
     });
   });
 }
