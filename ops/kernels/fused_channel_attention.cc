@@ -7,29 +7,26 @@
 
 #include "ops/base/parallel.h"
 #include "ops/kernels/gemm.h"
-#include "ops/kernels/known_extent.h"
+#include "ops/kernels/lanes.h"
+#include "ops/kernels/patch_tile.h"
 #include "ops/kernels/reduce.h"
 #include "ops/kernels/thread_scratch.h"
 #include "ops/kernels/vector_math.h"
 
-// Positions are taken in blocks and lie fastest in memory there, so that scores, softmax and mix
-// are vectors over positions, whatever the patch size. A pixel of an extended patch is called k:
-// k = c * P' + p.
+// Positions are taken in blocks and lie fastest in memory there (see patch_tile.h), so that scores,
+// softmax and mix are vectors over positions, whatever the patch size. A pixel of an extended patch
+// is called k: k = c * P' + p.
 
 namespace trib::ops {
 namespace {
 
-constexpr std::int64_t kPositions = 64;
-// Extended pixels (of whole channels) taken at a time: the inner axis of the products that mix.
-constexpr std::int64_t kInner = 256;
-// Heads are shared out between tasks only if there are fewer tasks than this without.
-constexpr std::int64_t kMinTasks = 16;
+// Extended pixels (of whole channels) taken at a time: a tile of them stays in the first cache.
+constexpr std::int64_t kInner = 128;
+// Heads are shared out between tasks only if there are fewer tasks than this without: each task
+// gathers the patches for itself.
+constexpr std::int64_t kMinTasks = 8;
 
 using PerPosition = std::array<float, kPositions>;
-
-std::int64_t blocks_of(std::int64_t count, std::int64_t size) {
-  return (count + size - 1) / size;
-}
 
 struct Shape {
   std::int64_t rows, channels, pixels, heads, head_dim;
@@ -50,25 +47,27 @@ struct Shape {
   std::int64_t positions(std::int64_t block) const {
     return std::min(kPositions, rows - block * kPositions);
   }
-  std::int64_t channel_block() const {
-    return std::max<std::int64_t>(std::min(channels, kInner / extended()), 1);
+  std::int64_t channel_blocks() const {
+    return blocks_of(channels, std::max<std::int64_t>(kInner / extended(), 1));
   }
-  std::int64_t channel_blocks() const { return blocks_of(channels, channel_block()); }
-  // Floats of a block of channels of a block of positions, extended.
-  std::int64_t tile() const { return channel_block() * extended() * kPositions; }
+  // Floats of the largest block of channels of a block of positions, extended.
+  std::int64_t tile() const {
+    return blocks_of(channels, channel_blocks()) * extended() * kPositions;
+  }
   // First weight of a channel.
   std::int64_t weight_at(std::int64_t block, std::int64_t h, std::int64_t c) const {
     return ((block * heads + h) * channels + c) * kPositions;
   }
 };
 
-// Channels [begin, end) of a shape.
+// Channels [begin, end) of a shape: blocks are of nearly the same size.
 struct Channels {
   std::int64_t begin, end;
 
   Channels(const Shape& shape, std::int64_t block)
-      : begin(block * shape.channel_block()),
-        end(std::min(begin + shape.channel_block(), shape.channels)) {}
+      : begin(block * shape.channels / shape.channel_blocks()),
+        end((block + 1) * shape.channels / shape.channel_blocks()) {}
+  std::int64_t count() const { return end - begin; }
 };
 
 // Call body(item, first head, last head) for all items and heads, in parallel over the items and,
@@ -82,54 +81,6 @@ void for_items_and_heads(std::int64_t items, std::int64_t heads, const Body& bod
       body(i / groups, group * heads / groups, (group + 1) * heads / groups);
     }
   });
-}
-
-// Rows of a patch that are transposed together: whole patches take a whole number of times.
-std::int64_t rows_of_tile(const ChannelPatchesView& patches, std::int64_t edge) {
-  std::int64_t rows = std::clamp<std::int64_t>(edge / patches.width, 1, patches.height);
-  while (patches.height % rows != 0) --rows;
-  return rows;
-}
-
-// x_kr of some channels of a block of positions: gathered from the images, extended, positions
-// beyond the last row zero but for the added pixel.
-void load_patches(float* x_kr, const ChannelPatchesView& patches, std::int64_t block,
-                  const Channels& channels) {
-  constexpr std::int64_t kEdge = 16;  // a cache line
-  const std::int64_t* offsets = patches.row_offsets + block * kPositions;
-  const std::int64_t positions = std::min(kPositions, patches.rows - block * kPositions);
-  const std::int64_t tile_rows = rows_of_tile(patches, kEdge);
-  const auto load = [&](auto width) {
-    float* to = x_kr;
-    for (std::int64_t c = channels.begin; c < channels.end; ++c) {
-      const float* channel = patches.x + c * patches.channel_stride;
-      for (std::int64_t y0 = 0; y0 < patches.height; y0 += tile_rows) {
-        // Wider patches than a tile go in pieces of a row.
-        for (std::int64_t x0 = 0; x0 < width; x0 += kEdge) {
-          const std::int64_t run = std::min<std::int64_t>(width - x0, kEdge);
-          for (std::int64_t r0 = 0; r0 < kPositions; r0 += kEdge) {
-            alignas(64) float tile[kEdge][kEdge] = {};
-            for (std::int64_t r = 0; r < std::min(kEdge, positions - r0); ++r) {
-              const float* from = channel + offsets[r0 + r] + y0 * patches.pitch + x0;
-              float* row = tile[r];
-              for (std::int64_t y = 0; y < tile_rows; ++y) {
-                for (std::int64_t p = 0; p < run; ++p) row[p] = from[p] == from[p] ? from[p] : 0.0F;
-                row += run;
-                from += patches.pitch;
-              }
-            }
-            for (std::int64_t i = 0; i < tile_rows * run; ++i) {
-              for (std::int64_t r = 0; r < kEdge; ++r) to[i * kPositions + r0 + r] = tile[r][i];
-            }
-          }
-          to += tile_rows * run * kPositions;
-        }
-      }
-      std::fill_n(to, kPositions, 1.0F);
-      to += kPositions;
-    }
-  };
-  with_known_extent<2, 4, 8, 16>(patches.width, load);
 }
 
 // Token weights as rows over features, w_kd: the transposed W_c, then g_c.
@@ -205,39 +156,24 @@ void unfold_query_gradient(const ChannelAttentionGradients& d_attention, const f
                });
 }
 
-// score_r = sum_p weight_p x_pr, the weights `stride` apart.
-void score_channel(float* score_r, const float* weights, std::int64_t stride, const float* x_pr,
-                   std::int64_t extended) {
-  PerPosition sum{};
-  for (std::int64_t p = 0; p < extended; ++p) {
-    const float weight = weights[p * stride];
-#pragma omp simd
-    for (std::size_t r = 0; r < kPositions; ++r) {
-      sum[r] += weight * x_pr[p * kPositions + static_cast<std::int64_t>(r)];
-    }
-  }
-  std::copy(sum.begin(), sum.end(), score_r);
-}
-
 // Scores of all heads, in the layout of the weights.
 void score_blocks(float* weights, const float* scores_kh, const ChannelPatchesView& patches,
                   const Shape& shape) {
   const std::int64_t channel_blocks = shape.channel_blocks(), extended = shape.extended();
-  const auto score_block = [&](std::int64_t block, const Channels& channels, float* x_kr) {
-    load_patches(x_kr, patches, block, channels);
-    for (std::int64_t h = 0; h < shape.heads; ++h) {
-      for (std::int64_t c = channels.begin; c < channels.end; ++c) {
-        score_channel(weights + shape.weight_at(block, h, c),
-                      scores_kh + c * extended * shape.heads + h, shape.heads,
-                      x_kr + (c - channels.begin) * extended * kPositions, extended);
-      }
-    }
-  };
+  const std::int64_t heads = shape.heads;
   parallel_for(shape.position_blocks() * channel_blocks, 1,
                [&](std::int64_t begin, std::int64_t end) {
                  float* const x_kr = thread_scratch(shape.tile());
                  for (std::int64_t i = begin; i < end; ++i) {
-                   score_block(i / channel_blocks, Channels(shape, i % channel_blocks), x_kr);
+                   const std::int64_t block = i / channel_blocks;
+                   const Channels channels(shape, i % channel_blocks);
+                   load_patch_tile(x_kr, patches, block, channels.begin, channels.end,
+                                   /*extended=*/true);
+                   for (std::int64_t c = channels.begin; c < channels.end; ++c) {
+                     score_tile(weights + shape.weight_at(block, 0, c), shape.channels * kPositions,
+                                x_kr + (c - channels.begin) * extended * kPositions,
+                                scores_kh + c * extended * heads, extended, heads);
+                   }
                  }
                });
 }
@@ -311,24 +247,6 @@ void weight_patches(float* y_kr, const float* a_cr, const float* x_kr, std::int6
   }
 }
 
-// From the gradient dy of the weighted patches of one channel through the softmax to that of the
-// score weights, which are `stride` apart and added to.
-void add_score_gradient(float* d_weights, std::int64_t stride, const float* dy_pr,
-                        const float* x_pr, const float* a_r, const float* delta_r,
-                        std::int64_t extended) {
-  PerPosition ds{};
-  for (std::int64_t p = 0; p < extended; ++p) {
-    const float *dy = dy_pr + p * kPositions, *x = x_pr + p * kPositions;
-#pragma omp simd
-    for (std::size_t r = 0; r < kPositions; ++r) ds[r] += dy[r] * x[r];
-  }
-#pragma omp simd
-  for (std::size_t r = 0; r < kPositions; ++r) ds[r] = a_r[r] * (ds[r] - delta_r[r]);
-  for (std::int64_t p = 0; p < extended; ++p) {
-    d_weights[p * stride] += dot(ds.data(), x_pr + p * kPositions, kPositions);
-  }
-}
-
 // delta_hr = dout_rh . out_rh, in blocks of positions as the weights, [block][h][position].
 void output_dots(float* delta, const float* dout_ra, const float* out_ra, const Shape& shape) {
   const std::int64_t heads = shape.heads, head_dim = shape.head_dim, width = shape.width();
@@ -344,42 +262,79 @@ void output_dots(float* delta, const float* dout_ra, const float* out_ra, const 
   });
 }
 
+// dout with positions fastest, [block][a][position].
+void transpose_outputs(float* dout_ar, const float* dout_ra, const Shape& shape) {
+  const std::int64_t width = shape.width();
+  parallel_for(shape.position_blocks(), 1, [=, &shape](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t block = begin; block < end; ++block) {
+      transpose_to_positions(dout_ar + block * width * kPositions,
+                             dout_ra + block * kPositions * width, width, shape.positions(block),
+                             width);
+    }
+  });
+}
+
+// d_scores_kl += ds_r x_kr, not yet added up over the lanes l of the positions.
+void add_score_gradient(float* d_scores_kl, std::int64_t stride, const float* ds_r,
+                        const float* x_kr, std::int64_t extended) {
+  for (std::int64_t k = 0; k < extended; ++k) {
+    float* sums = d_scores_kl + k * stride;
+    const float* x = x_kr + k * kPositions;
+    Lanes sum = load<Lanes>(sums);
+    for (std::int64_t r = 0; r < kPositions; r += kLanes) {
+      sum += load<Lanes>(ds_r + r) * load<Lanes>(x + r);
+    }
+    store(sums, sum);
+  }
+}
+
 // Gradients of the folded values and of the score weights, d_values_ka and d_scores_kh. A task has
 // some channels, and maybe some heads, of all positions: nothing is shared.
 void folded_gradients(float* d_values_ka, float* d_scores_kh, const float* delta,
-                      const float* dout_ra, const ChannelPatchesView& patches, const Shape& shape,
-                      const FusedAttentionState& state) {
+                      const float* dout_ra, const float* dout_ar, const ChannelPatchesView& patches,
+                      const Shape& shape, const FusedAttentionState& state) {
   const std::int64_t extended = shape.extended(), width = shape.width();
   const std::int64_t heads = shape.heads, head_dim = shape.head_dim;
-  std::fill_n(d_scores_kh, shape.inner() * heads, 0.0F);
   for_items_and_heads(
       shape.channel_blocks(), heads,
       [&](std::int64_t channel_block, std::int64_t first_head, std::int64_t last_head) {
         const Channels channels(shape, channel_block);
-        const std::int64_t count = channels.end - channels.begin;
-        const std::int64_t k0 = channels.begin * extended, inner = count * extended;
-        float* const x_kr = thread_scratch(3 * shape.tile());
+        const std::int64_t k0 = channels.begin * extended, inner = channels.count() * extended;
+        const std::int64_t own_heads = last_head - first_head;
+        const std::int64_t lanes = own_heads * kLanes;  // of a pixel
+        float* const x_kr = thread_scratch(2 * shape.tile() + inner * lanes);
         float* const y_kr = x_kr + shape.tile();
-        float* const dy_kr = y_kr + shape.tile();
+        float* const d_scores_khl = y_kr + shape.tile();
+        std::fill_n(d_scores_khl, inner * lanes, 0.0F);
         for (std::int64_t block = 0; block < shape.position_blocks(); ++block) {
-          const std::int64_t positions = shape.positions(block);
-          load_patches(x_kr, patches, block, channels);
-          if (positions < kPositions) std::fill_n(dy_kr, inner * kPositions, 0.0F);
+          load_patch_tile(x_kr, patches, block, channels.begin, channels.end, /*extended=*/true);
           for (std::int64_t h = first_head; h < last_head; ++h) {
             const float* a_cr = state.weights + shape.weight_at(block, h, channels.begin);
-            const float* dout = dout_ra + block * kPositions * width + h * head_dim;
+            const float* delta_r = delta + (block * heads + h) * kPositions;
             const std::int64_t at = k0 * width + h * head_dim;
-            weight_patches(y_kr, a_cr, x_kr, count, extended);
-            gemm_serial(Transpose::no, Transpose::no, inner, head_dim, positions, 1.0F, y_kr,
-                        kPositions, dout, width, block == 0 ? 0.0F : 1.0F, d_values_ka + at, width);
-            gemm_serial(Transpose::no, Transpose::yes, inner, positions, head_dim, 1.0F,
-                        state.folded_values + at, width, dout, width, 0.0F, dy_kr, kPositions);
-            for (std::int64_t c = 0; c < count; ++c) {
-              const std::int64_t tile_at = c * extended * kPositions;
-              add_score_gradient(d_scores_kh + (k0 + c * extended) * heads + h, heads,
-                                 dy_kr + tile_at, x_kr + tile_at, a_cr + c * kPositions,
-                                 delta + (block * heads + h) * kPositions, extended);
+            weight_patches(y_kr, a_cr, x_kr, channels.count(), extended);
+            add_tile_gradient(d_values_ka + at, width, y_kr,
+                              dout_ra + block * kPositions * width + h * head_dim, width,
+                              shape.positions(block), inner, head_dim, /*overwrite=*/block == 0);
+            for (std::int64_t c = 0; c < channels.count(); ++c) {
+              const float *a_r = a_cr + c * kPositions, *x = x_kr + c * extended * kPositions;
+              alignas(64) PerPosition ds;
+              correlate_tile(ds.data(), x, state.folded_values + at + c * extended * width, width,
+                             dout_ar + (block * width + h * head_dim) * kPositions, extended,
+                             head_dim);
+#pragma omp simd
+              for (std::size_t r = 0; r < kPositions; ++r) ds[r] = a_r[r] * (ds[r] - delta_r[r]);
+              add_score_gradient(d_scores_khl + c * extended * lanes + (h - first_head) * kLanes,
+                                 lanes, ds.data(), x, extended);
             }
+          }
+        }
+        for (std::int64_t k = 0; k < inner; ++k) {
+          for (std::int64_t h = 0; h < own_heads; ++h) {
+            float sum = 0;
+            for (std::int64_t l = 0; l < kLanes; ++l)
+              sum += d_scores_khl[k * lanes + h * kLanes + l];
+            d_scores_kh[(k0 + k) * heads + first_head + h] = sum;
           }
         }
       });
@@ -406,7 +361,7 @@ std::int64_t fused_channel_attention_backward_workspace(std::int64_t rows, std::
                                                         std::int64_t pixels, std::int64_t dim,
                                                         std::int64_t heads, std::int64_t head_dim) {
   return channels * (pixels + 1) * (dim + heads * head_dim + heads) + 2 * heads * dim +
-         blocks_of(rows, kPositions) * kPositions * heads;
+         blocks_of(rows, kPositions) * kPositions * heads * (1 + head_dim);
 }
 
 void fused_channel_scores(const FusedAttentionState& state, float* max_rh, float* sum_rh,
@@ -442,25 +397,26 @@ void fused_channel_mix(float* out_ra, const FusedAttentionState& state, const fl
       shape.position_blocks(), heads,
       [&](std::int64_t block, std::int64_t first_head, std::int64_t last_head) {
         const std::int64_t positions = shape.positions(block);
-        float* const x_kr = thread_scratch(2 * shape.tile());
+        float* const x_kr =
+            thread_scratch(2 * shape.tile() + (last_head - first_head) * head_dim * kPositions);
         float* const y_kr = x_kr + shape.tile();
+        float* const out_ar = y_kr + shape.tile();
         for (std::int64_t i = 0; i < shape.channel_blocks(); ++i) {
           const Channels channels(shape, i);
-          const std::int64_t count = channels.end - channels.begin;
-          load_patches(x_kr, patches, block, channels);
+          load_patch_tile(x_kr, patches, block, channels.begin, channels.end, /*extended=*/true);
           for (std::int64_t h = first_head; h < last_head; ++h) {
             float* a_cr = state.weights + shape.weight_at(block, h, channels.begin);
             scale_weights(a_cr, factor_rh + block * kPositions * heads + h, heads, positions,
-                          count);
-            weight_patches(y_kr, a_cr, x_kr, count, shape.extended());
-            gemm_serial(
-                Transpose::yes, Transpose::no, positions, head_dim, count * shape.extended(), 1.0F,
-                y_kr, kPositions,
+                          channels.count());
+            weight_patches(y_kr, a_cr, x_kr, channels.count(), shape.extended());
+            add_tile_product(
+                out_ar + (h - first_head) * head_dim * kPositions, y_kr,
                 state.folded_values + channels.begin * shape.extended() * width + h * head_dim,
-                width, i == 0 ? 0.0F : 1.0F, out_ra + block * kPositions * width + h * head_dim,
-                width);
+                width, channels.count() * shape.extended(), head_dim, /*overwrite=*/i == 0);
           }
         }
+        transpose_from_positions(out_ra + block * kPositions * width + first_head * head_dim, width,
+                                 out_ar, positions, (last_head - first_head) * head_dim);
       });
 }
 
@@ -480,9 +436,11 @@ void fused_channel_attention_backward(const ChannelAttentionGradients& d_attenti
   float* const u_hd = d_scores_kh + inner * heads;
   float* const du_hd = u_hd + heads * dim;
   float* const delta = du_hd + heads * dim;
+  float* const dout_ar = delta + shape.position_blocks() * kPositions * heads;
 
   output_dots(delta, dout_ra, out_ra, shape);
-  folded_gradients(d_values_ka, d_scores_kh, delta, dout_ra, patches, shape, state);
+  transpose_outputs(dout_ar, dout_ra, shape);
+  folded_gradients(d_values_ka, d_scores_kh, delta, dout_ra, dout_ar, patches, shape, state);
 
   fold_tokens(w_kd, shape, tokens);
   fold_query(u_hd, attention, dim);

@@ -41,10 +41,11 @@ bool reference_is_slow(const Shape& s) {
 
 // Edges of the blocks of positions and channels, patches larger than a block, all heads and some.
 std::vector<Shape> shapes() {
-  std::vector<Shape> result = {{1, 1, 1, 8, 1, 8},      {3, 5, 4, 24, 2, 7},
-                               {64, 17, 16, 32, 4, 8},  {65, 70, 1, 16, 8, 2},
-                               {150, 33, 49, 24, 3, 8}, {129, 40, 16, 12, 1, 12},
-                               {9, 3, 300, 8, 2, 4},    {70, 31, 15, 10, 5, 1}};
+  std::vector<Shape> result = {
+      {1, 1, 1, 8, 1, 8},     {3, 5, 4, 24, 2, 7},     {64, 17, 16, 32, 4, 8},
+      {65, 70, 1, 16, 8, 2},  {150, 33, 49, 24, 3, 8}, {129, 40, 16, 12, 1, 12},
+      {9, 3, 300, 8, 2, 4},   {70, 31, 15, 10, 5, 1},  {100, 30, 4, 64, 2, 32},
+      {33, 60, 9, 24, 3, 20}, {64, 12, 16, 64, 1, 64}};
   const RandomStream stream(7, "shapes");
   constexpr Index kPixels[] = {1, 4, 9, 16, 49};
   for (std::size_t i = 0; i < 8; ++i) {
@@ -372,7 +373,7 @@ TEST_P(FusedChannelAttention, RanksWithSomeOfTheChannelsAgreeWithOne) {
   // The third rank owns none, as may the first.
   const Floats out_many = run({0, half, shape.channels, shape.channels}, many);
   const auto expect_same = [](const Floats& a, const Floats& b, const std::string& what) {
-    test::expect_close(a, Doubles(b.begin(), b.end()), 5e-6, what);
+    test::expect_close(a, Doubles(b.begin(), b.end()), 1e-5, what);  // as each by itself
   };
   expect_same(out_many, out_one, "out");
   if (shape.channels > 1) {
