@@ -53,7 +53,27 @@ struct Products {
   std::vector<Element> a = std::vector<Element>(kEdge * kEdge), c;
 };
 
-double copy_gbytes() {
+}  // namespace
+
+void MachineRates::take_best(const MachineRates& other) {
+  serial_gflops = std::max(serial_gflops, other.serial_gflops);
+  gflops = std::max(gflops, other.gflops);
+  copy_gbytes = std::max(copy_gbytes, other.copy_gbytes);
+  bf16_gflops = std::max(bf16_gflops, other.bf16_gflops);
+}
+
+MachineRates measure_products(bool with_bf16) {
+  MachineRates rates{.threads = parallel_width()};
+  {
+    Products<float> products(rates.threads);
+    rates.serial_gflops = products.gflops(1);
+    rates.gflops = products.gflops(rates.threads);
+  }
+  if (with_bf16) rates.bf16_gflops = Products<BFloat16>(rates.threads).gflops(rates.threads);
+  return rates;
+}
+
+double measure_copy() {
   constexpr std::int64_t kCopied = std::int64_t{64} << 20;  // far beyond the caches
   const std::vector<float> from(kCopied, 1.0F);
   std::vector<float> to(kCopied);
@@ -64,17 +84,9 @@ double copy_gbytes() {
          });
 }
 
-}  // namespace
-
-MachineRates measure_machine(bool with_bf16) {
-  MachineRates rates{.threads = parallel_width()};
-  {
-    Products<float> products(rates.threads);
-    rates.serial_gflops = products.gflops(1);
-    rates.gflops = products.gflops(rates.threads);
-  }
-  if (with_bf16) rates.bf16_gflops = Products<BFloat16>(rates.threads).gflops(rates.threads);
-  rates.copy_gbytes = copy_gbytes();
+MachineRates measure_machine() {
+  MachineRates rates = measure_products();
+  rates.copy_gbytes = measure_copy();
   return rates;
 }
 

@@ -12,9 +12,16 @@ struct MachineRates {
   double gflops = 0;         ///< one such product a thread, all at once
   double copy_gbytes = 0;    ///< a copy of 256 MB: bytes read and bytes written
   double bf16_gflops = 0;    ///< as gflops, of bfloat16 matrices; 0: not measured
+
+  /// The larger of each rate.
+  void take_best(const MachineRates& other);
 };
 
-/// The best of some repetitions; takes about a second, and `with_bf16` as much again.
-MachineRates measure_machine(bool with_bf16 = false);
+/// Best of some repetitions, a fraction of a second; copy_gbytes is left out.
+MachineRates measure_products(bool with_bf16 = false);
+/// Copies in half a gigabyte of memory of its own.
+double measure_copy();
+/// All but bf16_gflops.
+MachineRates measure_machine();
 
 }  // namespace trib

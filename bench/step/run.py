@@ -58,7 +58,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--recompute", type=int, default=0)
-    parser.add_argument("--least", type=float, default=0.005, help="share of a kernel with a row")
+    parser.add_argument("--least", type=float, default=0.01, help="share of a kernel with a row")
     parser.add_argument("--no-kernels", action="store_true", help="the steps alone")
     options = parser.parse_args()
 
