@@ -1,4 +1,5 @@
-// Matrix products over OpenBLAS, split over the compute threads.
+// Matrix products, split over the compute threads: by instructions of our own where the processor
+// has AVX-512, else over OpenBLAS.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +15,10 @@ enum class Transpose : bool { no = false, yes = true };
 /// a and b are both float32 or both bfloat16, c is float32 or of their type; sums are float32. A
 /// bfloat16 c needs beta 0.
 ///
-/// Libraries are called with one thread a call (see require_single_threaded_blas); the M x N plane
-/// is cut into tiles that depend on the shape alone and the tiles run in parallel_for, so the
-/// result does not depend on the number of threads.
+/// The product is cut into pieces that depend on the shape alone and run in parallel_for, each on
+/// one thread (see require_single_threaded_blas), so the result does not depend on the number of
+/// threads. It does depend on the processor: sums are taken in another order by other instructions.
+/// Extents of what OpenBLAS computes must fit its 32-bit integers (RuntimeError).
 void gemm(Transpose trans_a, Transpose trans_b, std::int64_t m, std::int64_t n, std::int64_t k,
           float alpha, ConstFloatPtr a, std::int64_t lda, ConstFloatPtr b, std::int64_t ldb,
           float beta, FloatPtr c, std::int64_t ldc);
@@ -32,6 +34,9 @@ void require_single_threaded_blas();
 
 /// "OpenBLAS 0.3.21 ... Haswell": configuration and the core whose kernels run.
 const char* blas_description();
+
+/// "float32 AVX-512, bfloat16 AVX512_BF16": what multiplies on this processor.
+const char* gemm_description();
 
 /// Floating-point operations done by gemm and gemm_serial in this process so far (2*m*n*k a call).
 std::int64_t gemm_flops();

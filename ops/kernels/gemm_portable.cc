@@ -36,24 +36,30 @@ GemmOperand converted(float* to, const GemmOperand& from, std::int64_t rows, std
 
 }  // namespace
 
-void gemm_bf16_portable(const GemmProduct& p, float beta, FloatPtr c_mn, std::int64_t ldc) {
+void gemm_bf16_portable(const GemmProduct& p) {
   float* const a_block = block_scratch();
   float* const b_block = a_block + kBlock * kBlock;
   float* const c_block = b_block + kBlock * kBlock;
   for (std::int64_t n0 = 0; n0 < p.n; n0 += kBlock) {
     for (std::int64_t m0 = 0; m0 < p.m; m0 += kBlock) {
       const std::int64_t m = std::min(kBlock, p.m - m0), n = std::min(kBlock, p.n - n0);
-      const FloatPtr c = c_mn + (m0 * ldc + n0);
-      float* const sums = c.is_bf16() ? c_block : c.as<float>();
-      const std::int64_t ld_sums = c.is_bf16() ? n : ldc;
-      // Once at least, so that an empty inner axis gives beta * c.
-      for (std::int64_t k0 = 0; k0 == 0 || k0 < p.k; k0 += kBlock) {
-        const std::int64_t k = std::min(kBlock, p.k - k0);
-        gemm_f32_blas({m, n, k, p.alpha, converted(a_block, p.a.at(m0, k0), m, k),
-                       converted(b_block, p.b.at(k0, n0), k, n)},
-                      k0 == 0 ? beta : 1.0F, sums, ld_sums);
+      const GemmProduct whole = p.part(m0, m, n0, n);
+      GemmProduct part = whole;
+      if (whole.c.is_bf16()) {
+        part.c = c_block;
+        part.ldc = n;
       }
-      if (c.is_bf16()) convert_rows(c.as<BFloat16>(), ldc, sums, ld_sums, m, n);
+      for (std::int64_t k0 = 0; k0 < p.k; k0 += kBlock) {
+        part.k = std::min(kBlock, p.k - k0);
+        part.a = converted(a_block, whole.a.at(0, k0), m, part.k);
+        part.b = converted(b_block, whole.b.at(k0, 0), part.k, n);
+        gemm_tile(part);
+        part.beta = 1.0F;
+        part.bias = nullptr;
+      }
+      if (whole.c.is_bf16()) {
+        convert_rows(whole.c.as<BFloat16>(), p.ldc, part.c.as<float>(), part.ldc, m, n);
+      }
     }
   }
 }

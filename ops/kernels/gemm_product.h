@@ -1,4 +1,5 @@
-// A matrix product as the back ends of gemm take it. Private to ops/kernels.
+// A matrix product as the back ends of gemm take it, each on the calling thread alone. Private to
+// ops/kernels.
 #pragma once
 
 #include <cstdint>
@@ -19,20 +20,48 @@ struct GemmOperand {
   }
 };
 
-/// alpha * a_mk * b_kn, both operands of one type.
+/// c_mn = alpha * a_mk * b_kn + beta * c_mn, and bias_n on every row unless null. The operands are
+/// of one type; a bfloat16 c needs beta 0.
 struct GemmProduct {
   std::int64_t m, n, k;
   float alpha;
   GemmOperand a, b;
+  float beta;
+  FloatPtr c;
+  std::int64_t ldc;
+  const float* bias = nullptr;
 
-  std::int64_t flops() const { return 2 * m * n * k; }
+  double flops() const {
+    return 2 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  }
+  /// Each operand counted once, a result added to twice.
+  double bytes() const {
+    const auto operand = static_cast<double>(a.data.element_bytes()) * static_cast<double>(k);
+    const auto result = static_cast<double>(c.element_bytes()) * static_cast<double>(m);
+    return operand * static_cast<double>(m + n) +
+           result * static_cast<double>(n) * (beta == 0.0F ? 1 : 2);
+  }
+  /// The part of `rows` x `columns` that begins there, of all of k.
+  GemmProduct part(std::int64_t row, std::int64_t rows, std::int64_t column,
+                   std::int64_t columns) const {
+    GemmProduct p = *this;
+    p.m = rows;
+    p.n = columns;
+    p.a = a.at(row, 0);
+    p.b = b.at(0, column);
+    p.c = c + (row * ldc + column);
+    if (bias != nullptr) p.bias = bias + column;
+    return p;
+  }
 };
 
-/// c_mn = product + beta * c_mn on the calling thread, of bfloat16 operands by sgemm on blocks
-/// converted to float32; a bfloat16 c needs beta 0.
-void gemm_bf16_portable(const GemmProduct& p, float beta, FloatPtr c_mn, std::int64_t ldc);
-
 /// Of float32 operands, by OpenBLAS.
-void gemm_f32_blas(const GemmProduct& p, float beta, float* c_mn, std::int64_t ldc);
+void gemm_f32_blas(const GemmProduct& p);
+
+/// Of bfloat16 operands, by float32 products of blocks converted.
+void gemm_bf16_portable(const GemmProduct& p);
+
+/// By whichever back end is best for these types on this processor.
+void gemm_tile(const GemmProduct& p);
 
 }  // namespace trib::ops

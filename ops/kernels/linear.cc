@@ -1,48 +1,71 @@
 #include "ops/kernels/linear.h"
 
-#include <algorithm>
-
-#include "ops/base/parallel.h"
+#include "ops/base/kernel_profile.h"
 #include "ops/kernels/activation.h"
 #include "ops/kernels/gemm.h"
-#include "ops/kernels/reduce.h"
+#include "ops/kernels/gemm_fused.h"
 
 namespace trib::ops {
 
+namespace {
+
+double product_flops(std::int64_t rows, std::int64_t in, std::int64_t out) {
+  return 2 * static_cast<double>(rows) * static_cast<double>(in) * static_cast<double>(out);
+}
+
+double bytes_of(ConstFloatPtr data, std::int64_t rows, std::int64_t columns) {
+  return data == nullptr ? 0
+                         : static_cast<double>(data.element_bytes()) * static_cast<double>(rows) *
+                               static_cast<double>(columns);
+}
+
+GemmProduct forward_product(FloatPtr y_ro, ConstFloatPtr x_ri, ConstFloatPtr w_oi, const float* b_o,
+                            std::int64_t rows, std::int64_t in, std::int64_t out) {
+  return {.m = rows,
+          .n = out,
+          .k = in,
+          .alpha = 1.0F,
+          .a = {x_ri, in, Transpose::no},
+          .b = {w_oi, in, Transpose::yes},
+          .beta = 0.0F,
+          .c = y_ro,
+          .ldc = out,
+          .bias = b_o};
+}
+
+}  // namespace
+
 void linear_forward(FloatPtr y_ro, ConstFloatPtr x_ri, ConstFloatPtr w_oi, const float* b_o,
                     std::int64_t rows, std::int64_t in, std::int64_t out, bool accumulate_y) {
-  // A product is added to the bias: cheaper than adding the bias to the product, because a product
-  // without addend begins by clearing its result anyway. Products are never added to bfloat16.
-  const bool is_bias_first = b_o != nullptr && !y_ro.is_bf16();
-  if (is_bias_first && accumulate_y) add_to_rows(y_ro, b_o, rows, out);
-  if (is_bias_first && !accumulate_y) {
-    float* const y = y_ro.as<float>();
-    parallel_for(rows, row_grain(out), [=](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t r = begin; r < end; ++r) std::copy_n(b_o, out, y + r * out);
-    });
-  }
-  gemm(Transpose::no, Transpose::yes, rows, out, in, 1.0F, x_ri, in, w_oi, in,
-       is_bias_first || accumulate_y ? 1.0F : 0.0F, y_ro, out);
-  if (b_o != nullptr && !is_bias_first) add_to_rows(y_ro, b_o, rows, out);
+  GemmProduct product = forward_product(y_ro, x_ri, w_oi, b_o, rows, in, out);
+  if (accumulate_y) product.beta = 1.0F;
+  const KernelScope scope("linear_forward", {rows, in, out}, product.flops(), product.bytes());
+  gemm_fused(product);
 }
 
 void linear_gelu_forward(FloatPtr activated_ro, FloatPtr hidden_ro, ConstFloatPtr x_ri,
                          ConstFloatPtr w_oi, const float* b_o, std::int64_t rows, std::int64_t in,
                          std::int64_t out) {
-  linear_forward(hidden_ro, x_ri, w_oi, b_o, rows, in, out);
-  gelu_forward(activated_ro, hidden_ro, rows * out);
+  const GemmProduct product = forward_product(hidden_ro, x_ri, w_oi, b_o, rows, in, out);
+  const KernelScope scope("linear_gelu_forward", {rows, in, out}, product.flops(),
+                          product.bytes() + bytes_of(activated_ro, rows, out));
+  gemm_fused(product, {activated_ro, out});
 }
 
 void linear_backward(FloatPtr dx_ri, float* dw_oi, float* db_o, ConstFloatPtr dy_ro,
                      ConstFloatPtr x_ri, ConstFloatPtr w_oi, std::int64_t rows, std::int64_t in,
                      std::int64_t out, bool accumulate_dx) {
-  if (!(dx_ri == nullptr)) {
+  const bool has_dx = !(dx_ri == nullptr);
+  const KernelScope scope("linear_backward", {rows, in, out},
+                          (has_dx ? 2 : 1) * product_flops(rows, in, out),
+                          bytes_of(dx_ri, rows, in) * (accumulate_dx ? 2 : 1) +
+                              2 * bytes_of(dw_oi, out, in) + bytes_of(dy_ro, rows, out) +
+                              bytes_of(x_ri, rows, in) + (has_dx ? bytes_of(w_oi, out, in) : 0));
+  if (has_dx) {
     gemm(Transpose::no, Transpose::no, rows, in, out, 1.0F, dy_ro, out, w_oi, in,
          accumulate_dx ? 1.0F : 0.0F, dx_ri, in);
   }
-  if (dw_oi != nullptr) {
-    gemm(Transpose::yes, Transpose::no, out, in, rows, 1.0F, dy_ro, out, x_ri, in, 1.0F, dw_oi, in);
-  }
+  gemm(Transpose::yes, Transpose::no, out, in, rows, 1.0F, dy_ro, out, x_ri, in, 1.0F, dw_oi, in);
   if (db_o != nullptr) add_row_sum(db_o, dy_ro, rows, out);
 }
 

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "ops/base/error.h"
+#include "ops/kernels/gemm_product.h"
 #include "tests/ops/kernel_testing.h"
 #include "tests/ops/reference.h"
 
@@ -135,8 +136,15 @@ TEST(GemmEdges, NanInAnOperandReachesTheResult) {
 
 TEST(GemmEdges, RefusesExtentsBeyondTheBlas) {
   float x = 0;
-  EXPECT_THROW(gemm_serial(Transpose::no, Transpose::no, 1, 1, std::int64_t{1} << 31, 1.0F, &x, 1,
-                           &x, 1, 0.0F, &x, 1),
+  EXPECT_THROW(gemm_f32_blas({.m = 1,
+                              .n = 1,
+                              .k = std::int64_t{1} << 31,
+                              .alpha = 1.0F,
+                              .a = {&x, 1, Transpose::no},
+                              .b = {&x, 1, Transpose::no},
+                              .beta = 0.0F,
+                              .c = &x,
+                              .ldc = 1}),
                RuntimeError);
 }
 

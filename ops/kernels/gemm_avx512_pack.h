@@ -1,0 +1,118 @@
+// Operands of a product, laid out for the register tiles of gemm_avx512: `width` rows of op(a), or
+// columns of op(b), side by side for each step along k. A lane, 4 bytes, is what a step takes from
+// a row or column: one float32 or two bfloat16. Private to gemm_avx512.cc.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+
+// False alarms of GCC 12 on vectors that may hold anything (GCC bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+
+#include "ops/base/bfloat16.h"
+
+// Functions for processors that have these; whoever calls them has made sure.
+#define TRIB_AVX512 \
+  __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma,avx2,bmi2")))
+
+namespace trib::ops::detail {
+
+using Lane = std::uint32_t;
+template <class T>
+inline constexpr std::int64_t kPerLane = 4 / static_cast<std::int64_t>(sizeof(T));
+
+inline __mmask16 first_lanes(std::int64_t count) {
+  return static_cast<__mmask16>((1U << std::clamp<std::int64_t>(count, 0, 16)) - 1U);
+}
+
+TRIB_AVX512 inline __attribute__((always_inline)) void transpose_16x16(__m512i (&r)[16]) {
+  __m512i t[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+  }
+  // The 128-bit part p of r[4 q + i] holds column 4 p + i of rows 4 q to 4 q + 3.
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0x88);
+    t[4 + i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0xDD);
+    t[8 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0x88);
+    t[12 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0xDD);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    r[i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0x88);
+    r[8 + i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0xDD);
+    r[4 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0x88);
+    r[12 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0xDD);
+  }
+}
+
+/// to[step * width + row] of up to 16 rows that lie `ld` elements apart, each `depth` elements
+/// along k. Always writes 16 lanes a step, zero beyond `rows`: with a smaller width the next step
+/// overwrites them. The second half of a last lane is zero if depth is odd.
+template <class T>
+TRIB_AVX512 void pack_rows(Lane* to, std::int64_t width, const T* from, std::int64_t ld,
+                           std::int64_t rows, std::int64_t depth) {
+  for (std::int64_t k = 0; k < depth; k += 16 * kPerLane<T>) {
+    const std::int64_t left = std::min(depth - k, 16 * kPerLane<T>);
+    const auto halves =
+        static_cast<__mmask32>((std::uint64_t{1} << (left * 2 / kPerLane<T>)) - 1U);  // of 2 bytes
+    __m512i r[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      r[i] =
+          i < rows ? _mm512_maskz_loadu_epi16(halves, from + i * ld + k) : _mm512_setzero_si512();
+    }
+    transpose_16x16(r);
+    const std::int64_t steps = (left + kPerLane<T> - 1) / kPerLane<T>;
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+      if (i < steps) _mm512_storeu_si512(to + i * width, r[i]);
+    }
+    to += 16 * width;
+  }
+}
+
+/// The same of `columns` elements that lie side by side, `depth` such rows one along k after the
+/// other, `ld` elements apart. Writes 16 * V lanes a step.
+template <class T, int V>
+TRIB_AVX512 void pack_columns(Lane* to, std::int64_t width, const T* from, std::int64_t ld,
+                              std::int64_t columns, std::int64_t depth) {
+  __mmask16 mask[V];
+  for (int j = 0; j < V; ++j) mask[j] = first_lanes(columns - 16 * j);
+  for (std::int64_t k = 0; k < depth; k += kPerLane<T>) {
+    if constexpr (std::is_same_v<T, float>) {
+#pragma GCC unroll 2
+      for (int j = 0; j < V; ++j) {
+        _mm512_storeu_ps(to + 16 * j, _mm512_maskz_loadu_ps(mask[j], from + 16 * j));
+      }
+    } else {
+      const auto second = static_cast<__mmask16>(k + 1 < depth ? 0xFFFF : 0);
+#pragma GCC unroll 2
+      for (int j = 0; j < V; ++j) {
+        const __m512i even =
+            _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask[j], from + 16 * j));
+        const __m512i odd =
+            _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask[j] & second, from + ld + 16 * j));
+        _mm512_storeu_si512(to + 16 * j, _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
+      }
+    }
+    from += kPerLane<T> * ld;
+    to += width;
+  }
+}
+
+}  // namespace trib::ops::detail
