@@ -12,6 +12,7 @@ namespace {
 constexpr float kHoursPerUnit = 100;  // ClimaX feeds the lead time as hours / 100
 
 struct EncoderState final : LayerState {
+  StepArena::Mark after_stream;  // the residual stream is what backward leaves
   Transformer::Saved transformer;
 };
 
@@ -51,7 +52,16 @@ Encoder::Encoder(ParameterTable& table, const ModelPlan& plan, const EncoderOpti
 void Encoder::forward(Step& step) const {
   const std::int64_t batch = step.batch(), tokens = plan_.num_visible;
   const std::int64_t count = batch * tokens * plan_.dim;
+  auto& state = step.state_for<EncoderState>(index());
+  // The output comes first in the arena: it stays when nothing else is kept.
+  Tensor out_bnd;
+  if (!step.training) out_bnd = step.arena.tensor({batch, tokens, plan_.dim});
+  StepArena::Mark inference = step.arena.mark();
   float* x_bnd = step.arena.floats(count);
+  if (step.training) {
+    state.after_stream = step.arena.mark();
+    out_bnd = step.arena.tensor({batch, tokens, plan_.dim});
+  }
   std::copy_n(step.x_bnd.data<float>(), count, x_bnd);
   add_position(x_bnd, step.parameters.value(pos_embed_), step.masking.visible_or_null(), batch,
                tokens, plan_.dim);
@@ -60,23 +70,29 @@ void Encoder::forward(Step& step) const {
   const DropKeys keys = keys_of(step);
   const DropKeys* drop = step.training ? &keys : nullptr;
   position_dropout_.apply(drop, x_bnd, x_bnd, {0, batch * tokens}, tokens, plan_.dim);
-
-  auto& saved = step.make_state<EncoderState>(index()).transformer;
-  transformer_.forward(step.parameters, step.arena, saved, x_bnd, batch, tokens, step.training,
-                       drop);
-  step.x_bnd = Tensor::view(saved.out_rd, {batch, tokens, plan_.dim});
+  transformer_.forward(step.parameters, step.arena, state.transformer, out_bnd.data<float>(), x_bnd,
+                       batch, tokens, step.training, drop);
+  step.x_bnd = out_bnd;
+  if (step.training) {
+    // Used up by now: the gradient goes back where the values came.
+    step.d_x_bnd = Tensor::view(x_bnd, {batch, tokens, plan_.dim});
+  } else {
+    step.arena.release(inference);
+  }
 }
 
 void Encoder::backward(Step& step, Parameters& parameters) const {
   const std::int64_t batch = step.batch(), tokens = plan_.num_visible;
-  const auto& saved = step.state<EncoderState>(index()).transformer;
+  auto& state = step.state<EncoderState>(index());
   float* dx_bnd = step.d_x_bnd.data<float>();
   const DropKeys keys = keys_of(step);
-  transformer_.backward(parameters, step.arena, saved, dx_bnd, batch, tokens, &keys);
+  transformer_.backward(parameters, step.arena, state.transformer, dx_bnd, dx_bnd, batch, tokens,
+                        &keys);
   position_dropout_.apply(&keys, dx_bnd, dx_bnd, {0, batch * tokens}, tokens, plan_.dim);
   add_position_gradient(parameters.gradient(pos_embed_), dx_bnd, step.masking.visible_or_null(),
                         batch, tokens, plan_.dim);
   if (lead_weight_ >= 0) add_lead_time_gradient(step, parameters, dx_bnd);
+  step.arena.release(state.after_stream);
 }
 
 void Encoder::add_lead_time(const Step& step, float* x_bnd) const {
@@ -109,8 +125,15 @@ void Encoder::add_lead_time_gradient(const Step& step, Parameters& parameters,
 }
 
 LayerMemory Encoder::memory(std::int64_t batch, bool training) const {
-  LayerMemory memory = transformer_.memory(batch, plan_.num_visible, training);
-  memory.saved += arena_bytes(batch * plan_.num_visible * plan_.dim);
+  LayerMemory memory = transformer_.memory(batch, plan_.num_visible, DType::f32, training);
+  const std::int64_t x = arena_bytes(batch * plan_.num_visible * plan_.dim);
+  if (training) {
+    memory.saved += 2 * x;  // the residual stream and the output
+    memory.released = memory.saved - x;
+  } else {
+    memory.saved = x;
+    memory.forward_scratch += x;
+  }
   return memory;
 }
 

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "model/arena_count.h"
+#include "model/parallel/sum_over_ranks.h"
 #include "ops/base/error.h"
 #include "ops/base/parallel.h"
 #include "ops/kernels/activation.h"
@@ -17,10 +18,12 @@
 namespace trib::model {
 
 struct ForecastHead::State final : LayerState {
-  const float* target_bvhw = nullptr;         // null without targets
-  std::vector<double> loss_share_b;           // own finite target pixels over those of all ranks
-  std::vector<const float*> inputs_ri;        // of each Linear
-  std::vector<const float*> preactivated_ro;  // of each GELU
+  StepArena::Mark begin;
+  const float* target_bvhw = nullptr;     // null without targets
+  std::vector<double> sums, own_sums;     // by sample: of errors, then of finite pixels
+  std::vector<double> loss_share_b;       // own finite target pixels over those of all ranks
+  ConstFloatPtr x_ri;                     // as the first Linear takes it
+  std::vector<FloatPtr> preactivated_ro;  // of each GELU
 };
 
 ForecastHead::ForecastHead(ParameterTable& table, const ModelPlan& plan,
@@ -76,30 +79,28 @@ ForecastHead::ForecastHead(ParameterTable& table, const ModelPlan& plan,
                       .split = rows});
 }
 
+void ForecastHead::begin(Step& step) const {
+  step.prediction_bvhw =
+      step.arena.tensor({step.batch(), variables(), plan_.input.height, plan_.input.width});
+  step.prediction = step.prediction_bvhw;
+}
+
 void ForecastHead::forward(Step& step) const {
   const std::int64_t batch = step.batch(), rows = batch * plan_.tokens();
-  auto& state = step.make_state<State>(index());
-  step.prediction_bvhw =
-      step.arena.tensor({batch, variables(), plan_.input.height, plan_.input.width});
-  step.prediction = step.prediction_bvhw;
+  auto& state = step.state_for<State>(index());
+  state.begin = step.arena.mark();
   float* prediction_bvhw = step.prediction_bvhw.data<float>();
-  if (step.input.target_bvhw.defined()) state.target_bvhw = predicted_targets(step);
+  state.target_bvhw = step.input.target_bvhw.defined() ? predicted_targets(step) : nullptr;
   {
     std::optional<StepArena::Scope> inference;
     if (!step.training) inference.emplace(step.arena);
-    const float* x_ri = step.x_bnd.data<float>();
-    for (std::int64_t i = 0; i < hidden_depth(); ++i) {
-      const ChainLinear& linear = hidden_[static_cast<std::size_t>(i)];
-      float* preactivated_ro = step.arena.floats(rows * linear.out());
-      float* activated_ro = step.arena.floats(rows * linear.out());
-      linear.forward(step.parameters, preactivated_ro, x_ri, rows);
-      ops::gelu_forward(activated_ro, preactivated_ro, rows * linear.out());
-      state.inputs_ri.push_back(x_ri);
-      state.preactivated_ro.push_back(preactivated_ro);
-      x_ri = activated_ro;
+    state.x_ri = operand_of_x(step);
+    state.preactivated_ro.clear();
+    for (const ChainLinear& linear : hidden_) {
+      state.preactivated_ro.push_back(step.arena.floats(rows * linear.out(), plan_.operand));
     }
-    state.inputs_ri.push_back(x_ri);
     const StepArena::Scope scope(step.arena);
+    const ConstFloatPtr x_ri = run_hidden(step, state);
     float* patches_rp = step.arena.floats(rows * last_->out());
     last_->forward(step.parameters, patches_rp, x_ri, rows);
     ops::unpatchify(prediction_bvhw, patches_rp, batch, variables(), plan_.input.height,
@@ -111,12 +112,37 @@ void ForecastHead::forward(Step& step) const {
   compute_loss(step, state);
 }
 
+// The tokens as products take them.
+ConstFloatPtr ForecastHead::operand_of_x(const Step& step) const {
+  if (plan_.operand == DType::f32) return step.x_bnd.data<float>();
+  const FloatPtr x_ri = step.arena.floats(step.x_bnd.numel(), plan_.operand);
+  ops::convert(x_ri, step.x_bnd.data<float>(), step.x_bnd.numel());
+  return x_ri;
+}
+
+// The hidden Linear and GELU pairs; the result is that of the last, in one of two buffers.
+ConstFloatPtr ForecastHead::run_hidden(const Step& step, const State& state) const {
+  if (hidden_.empty()) return state.x_ri;
+  const std::int64_t rows = step.batch() * plan_.tokens();
+  const FloatPtr activated_ro[2] = {step.arena.floats(rows * plan_.dim, plan_.operand),
+                                    step.arena.floats(rows * plan_.dim, plan_.operand)};
+  ConstFloatPtr x_ri = state.x_ri;
+  for (std::size_t i = 0; i < hidden_.size(); ++i) {
+    const FloatPtr preactivated_ro = state.preactivated_ro[i];
+    hidden_[i].forward(step.parameters, step.arena, preactivated_ro, x_ri, rows);
+    ops::gelu_forward(activated_ro[i % 2], preactivated_ro, rows * hidden_[i].out());
+    x_ri = activated_ro[i % 2];
+  }
+  return x_ri;
+}
+
 // Each sample has a mean of its own, so that the loss does not depend on which samples share a
 // batch.
 void ForecastHead::compute_loss(Step& step, State& state) const {
   const auto batch = static_cast<std::size_t>(step.batch());
   const std::int64_t pixels = variables() * image_pixels();  // of a sample
-  std::vector<double> sums(2 * batch);                       // of errors, of finite pixels
+  std::vector<double>& sums = state.sums;
+  sums.assign(2 * batch, 0);
   for (std::size_t b = 0; b < batch; ++b) {
     const std::int64_t first = static_cast<std::int64_t>(b) * pixels;
     sums[batch + b] = ops::count_valid(state.target_bvhw + first, pixels);
@@ -125,14 +151,14 @@ void ForecastHead::compute_loss(Step& step, State& state) const {
                                         state.target_bvhw + first, row_weights_.data(), variables(),
                                         plan_.input.height, plan_.input.width);
   }
-  const std::vector<double> own = sums;
+  state.own_sums.assign(sums.begin(), sums.end());
   if (plan_.is_distributed()) plan_.group.all_reduce(sums);
   state.loss_share_b.assign(batch, 0);
   step.loss = 0;
   for (std::size_t b = 0; b < batch; ++b) {
     const double count = sums[batch + b];
     if (count == 0) continue;
-    state.loss_share_b[b] = own[batch + b] / count;
+    state.loss_share_b[b] = state.own_sums[batch + b] / count;
     step.loss += sums[b] / count / static_cast<double>(batch);
   }
   step.loss_terms = {{"forecast", step.loss}};
@@ -169,56 +195,101 @@ const float* ForecastHead::predicted_targets(const Step& step) const {
 }
 
 void ForecastHead::backward(Step& step, Parameters& parameters) const {
-  const std::int64_t batch = step.batch(), rows = batch * plan_.tokens();
-  const auto& state = step.state<State>(index());
+  const std::int64_t rows = step.batch() * plan_.tokens();
+  auto& state = step.state<State>(index());
   if (state.target_bvhw == nullptr) {
     throw RuntimeError("forecast head: backward of a step without targets");
   }
-  step.d_x_bnd = step.arena.tensor({batch, plan_.tokens(), plan_.dim});
+  // The gradient goes back and forth between two buffers and ends in the encoder's.
+  FloatPtr d_rd[2];
+  if (!hidden_.empty()) {
+    for (FloatPtr& d : d_rd) d = step.arena.floats(rows * plan_.dim, plan_.operand);
+  }
+  const FloatPtr d_patches_rp = step.arena.floats(rows * last_->out(), plan_.operand);
+  loss_gradient(step, state, d_patches_rp);
 
-  const StepArena::Scope scope(step.arena);
-  // The gradient goes back and forth between two buffers and ends in the first.
-  float* d_rd[2] = {step.d_x_bnd.data<float>(), step.arena.floats(rows * plan_.dim)};
-  {
-    const StepArena::Scope loss(step.arena);
-    const std::int64_t pixels = variables() * image_pixels();  // of a sample
-    float* d_prediction_bvhw = step.arena.floats(batch * pixels);
-    float* d_patches_rp = step.arena.floats(rows * last_->out());
-    for (std::int64_t b = 0; b < batch; ++b) {
-      const double share = state.loss_share_b[static_cast<std::size_t>(b)];
-      ops::weighted_mse_backward(
-          d_prediction_bvhw + b * pixels, step.prediction_bvhw.data<float>() + b * pixels,
-          state.target_bvhw + b * pixels, row_weights_.data(), variables(), plan_.input.height,
-          plan_.input.width,
-          static_cast<float>(step.loss_scale * share / static_cast<double>(batch)));
+  ConstFloatPtr dy_ro = d_patches_rp;
+  for (std::size_t i = hidden_.size() + 1; i-- > 0;) {
+    // Linear number i, and the GELU before it.
+    const FloatPtr dx_ri = i == 0 ? FloatPtr(step.d_x_bnd.data<float>()) : d_rd[i % 2];
+    if (i < hidden_.size()) {
+      hidden_[i].backward_input(parameters, step.arena, dx_ri, dy_ro, rows);
+    } else if (plan_.is_distributed()) {
+      sum_over_ranks(plan_.group, step.arena, dx_ri, rows * plan_.dim, [&](FloatPtr summand_ri) {
+        last_->backward_input(parameters, summand_ri, dy_ro, rows);
+      });
+    } else {
+      last_->backward_input(parameters, dx_ri, dy_ro, rows);
     }
-    ops::patchify(d_patches_rp, d_prediction_bvhw, batch, variables(), plan_.input.height,
-                  plan_.input.width, plan_.patch);
-    last_->backward(parameters, d_rd[hidden_depth() % 2], d_patches_rp, state.inputs_ri.back(),
-                    rows);
+    ConstFloatPtr x_ri = state.x_ri;
+    if (i > 0) {
+      const FloatPtr preactivated_ri = state.preactivated_ro[i - 1];
+      x_ri = preactivated_ri;  // which becomes what it was before the GELU
+      ops::gelu_backward(dx_ri, preactivated_ri, dx_ri, preactivated_ri,
+                         rows * hidden_[i - 1].out());
+    }
+    if (i < hidden_.size()) {
+      hidden_[i].backward_weight(parameters, dy_ro, x_ri, rows);
+    } else {
+      last_->backward_weight(parameters, dy_ro, x_ri, rows);
+    }
+    dy_ro = dx_ri;
   }
-  if (plan_.is_distributed()) plan_.group.all_reduce(d_rd[hidden_depth() % 2], rows * plan_.dim);
-  for (std::int64_t i = hidden_depth(); i-- > 0;) {
-    const auto k = static_cast<std::size_t>(i);
-    float* d_activated_ro = d_rd[(i + 1) % 2];
-    ops::gelu_backward(d_activated_ro, nullptr, d_activated_ro, state.preactivated_ro[k],
-                       rows * hidden_[k].out());
-    hidden_[k].backward(parameters, d_rd[i % 2], d_activated_ro, state.inputs_ri[k], rows);
+  step.arena.release(state.begin);
+}
+
+// By the predicted patches, as products take it.
+void ForecastHead::loss_gradient(const Step& step, const State& state,
+                                 FloatPtr d_patches_rp) const {
+  const std::int64_t batch = step.batch();
+  const std::int64_t pixels = variables() * image_pixels();  // of a sample
+  const StepArena::Scope scope(step.arena);
+  float* d_prediction_bvhw = step.arena.floats(batch * pixels);
+  for (std::int64_t b = 0; b < batch; ++b) {
+    const double share = state.loss_share_b[static_cast<std::size_t>(b)];
+    ops::weighted_mse_backward(
+        d_prediction_bvhw + b * pixels, step.prediction_bvhw.data<float>() + b * pixels,
+        state.target_bvhw + b * pixels, row_weights_.data(), variables(), plan_.input.height,
+        plan_.input.width,
+        static_cast<float>(step.loss_scale * share / static_cast<double>(batch)));
   }
+  const std::int64_t count = batch * plan_.tokens() * last_->out();
+  float* patches_rp = d_patches_rp.is_bf16() ? step.arena.floats(count) : d_patches_rp.as<float>();
+  ops::patchify(patches_rp, d_prediction_bvhw, batch, variables(), plan_.input.height,
+                plan_.input.width, plan_.patch);
+  if (d_patches_rp.is_bf16()) ops::convert(d_patches_rp, patches_rp, count);
 }
 
 LayerMemory ForecastHead::memory(std::int64_t batch, bool training) const {
   const std::int64_t rows = batch * plan_.tokens();
+  const auto operands = [&](std::int64_t count) {
+    return arena_bytes_of(static_cast<std::int64_t>(size_of(plan_.operand)), count);
+  };
+  const bool is_bf16 = plan_.operand == DType::bf16;
   const std::int64_t image = arena_bytes(batch * variables() * image_pixels());
-  const std::int64_t patches = arena_bytes(rows * last_->out());
-  const std::int64_t x = arena_bytes(rows * plan_.dim);
-  std::int64_t hidden = 0;
-  for (const ChainLinear& linear : hidden_) hidden += 2 * arena_bytes(rows * linear.out());
-  if (!training) return {.saved = 2 * image, .forward_scratch = hidden + patches};
-  return {.saved = 2 * image + hidden,
-          .forward_scratch = patches,
-          .backward_scratch = x + image + patches,
-          .passed_back = x};
+  const std::int64_t patches = rows * last_->out();
+  const std::int64_t buffers = hidden_.empty() ? 0 : 2 * operands(rows * plan_.dim);
+  // Sums over ranks that are rounded afterwards.
+  const std::int64_t sum = is_bf16 && !plan_.group.is_alone() ? arena_bytes(rows * plan_.dim) : 0;
+  const bool sums_forward = hidden_.size() > 1;
+  const bool sums_backward = (plan_.is_distributed() && !hidden_.empty()) || hidden_.size() > 3;
+
+  std::int64_t kept = is_bf16 ? operands(rows * plan_.dim) : 0;
+  for (const ChainLinear& linear : hidden_) kept += operands(rows * linear.out());
+  LayerMemory memory;
+  memory.forward_scratch = buffers + std::max(arena_bytes(patches), sums_forward ? sum : 0);
+  memory.throughout = image;
+  memory.saved = image;
+  if (!training) {
+    memory.forward_scratch += kept;
+    return memory;
+  }
+  memory.saved += kept;
+  memory.backward_scratch =
+      buffers + operands(patches) +
+      std::max(image + (is_bf16 ? arena_bytes(patches) : 0), sums_backward ? sum : 0);
+  memory.released = memory.saved;
+  return memory;
 }
 
 std::int64_t ForecastHead::flops(std::int64_t batch) const {

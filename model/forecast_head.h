@@ -20,6 +20,7 @@ class ForecastHead : public Layer {
  public:
   ForecastHead(ParameterTable& table, const ModelPlan& plan, const ForecastHeadOptions& options);
 
+  void begin(Step& step) const override;
   void forward(Step& step) const override;
   void backward(Step& step, Parameters& parameters) const override;
   LayerMemory memory(std::int64_t batch, bool training) const override;
@@ -35,7 +36,10 @@ class ForecastHead : public Layer {
   std::int64_t hidden_depth() const { return std::ssize(hidden_); }
   void add_input(const Step& step, float* prediction_bvhw) const;
   const float* predicted_targets(const Step& step) const;
+  ConstFloatPtr operand_of_x(const Step& step) const;
+  ConstFloatPtr run_hidden(const Step& step, const State& state) const;
   void compute_loss(Step& step, State& state) const;
+  void loss_gradient(const Step& step, const State& state, FloatPtr d_patches_rp) const;
 
   const ModelPlan& plan_;
   // By own variable: its place among own targets, and among own channels if it is added to them.

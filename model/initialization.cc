@@ -69,6 +69,7 @@ void initialize(float* value, const ParameterSpec& spec, const RandomStream& ran
 
 void Parameters::initialize(std::uint64_t seed) {
   for (int unit = 0; unit <= table_->last_unit(); ++unit) initialize_unit(unit, seed);
+  values_changed();
 }
 
 void Parameters::initialize_unit(int unit, std::uint64_t seed) {

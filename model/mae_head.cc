@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "model/arena_count.h"
+#include "model/parallel/sum_over_ranks.h"
 #include "model/position_embedding.h"
 #include "ops/base/parallel.h"
 #include "ops/kernels/activation.h"
@@ -13,9 +14,13 @@
 namespace trib::model {
 
 struct MaeHead::State final : LayerState {
+  StepArena::Mark begin;
   float* target_rp;
-  float* mask_r;                      // 1 where masked
-  float* y_re;                        // decoder input
+  float* mask_r;             // 1 where masked
+  float* y_re;               // the decoder's residual stream, forth and back
+  FloatPtr out_re;           // what the decoder gives
+  std::vector<double> sums;  // by sample: of errors, then of finite pixels
+  std::vector<std::int64_t> finite_r;
   std::vector<double> loss_factor_b;  // own masked pixels over the finite ones of all ranks
   Transformer::Saved transformer;
 };
@@ -44,26 +49,39 @@ MaeHead::MaeHead(ParameterTable& table, const ModelPlan& plan, const MaeHeadOpti
       pred_(table, "decoder_pred", options.dim, plan.patch_pixels() * plan.all_channels(),
             {.split = plan.channel_split(0, plan.patch_pixels())}) {}
 
+void MaeHead::begin(Step& step) const {
+  step.prediction = step.arena.tensor({step.batch(), plan_.tokens(), patch_values()});
+}
+
 void MaeHead::forward(Step& step) const {
   const std::int64_t batch = step.batch(), rows = batch * plan_.tokens();
-  auto& state = step.make_state<State>(index());
-  step.prediction = step.arena.tensor({batch, plan_.tokens(), patch_values()});
+  auto& state = step.state_for<State>(index());
+  state.begin = step.arena.mark();
   state.target_rp = step.arena.floats(rows * patch_values());
   state.mask_r = step.arena.floats(rows);
   state.y_re = step.arena.floats(rows * options_.dim);
+  state.out_re = step.arena.floats(rows * options_.dim, plan_.operand);
 
   unshuffle(step, state.y_re);
-  transformer_.forward(step.parameters, step.arena, state.transformer, state.y_re, batch,
-                       plan_.tokens(), step.training);
-  pred_.forward(step.parameters, step.prediction.data<float>(), state.transformer.out_rd, rows);
+  transformer_.forward(step.parameters, step.arena, state.transformer, state.out_re, state.y_re,
+                       batch, plan_.tokens(), step.training);
+  pred_.forward(step.parameters, step.prediction.data<float>(), state.out_re, rows);
   compute_loss(step, state);
+}
+
+// The visible tokens as products take them.
+ConstFloatPtr MaeHead::operand_of_x(const Step& step) const {
+  if (plan_.operand == DType::f32) return step.x_bnd.data<float>();
+  const FloatPtr x_rd = step.arena.floats(step.x_bnd.numel(), plan_.operand);
+  ops::convert(x_rd, step.x_bnd.data<float>(), step.x_bnd.numel());
+  return x_rd;
 }
 
 void MaeHead::unshuffle(const Step& step, float* y_bne) const {
   const std::int64_t tokens = plan_.tokens(), visible = plan_.num_visible, dim = options_.dim;
   const StepArena::Scope scope(step.arena);
   float* embedded_rd = step.arena.floats(step.batch() * visible * dim);
-  embed_.forward(step.parameters, embedded_rd, step.x_bnd.data<float>(), step.batch() * visible);
+  embed_.forward(step.parameters, embedded_rd, operand_of_x(step), step.batch() * visible);
 
   const float* mask_token = step.parameters.value(mask_token_);
   parallel_for(step.batch() * tokens, 256, [&](std::int64_t begin, std::int64_t end) {
@@ -89,7 +107,7 @@ void MaeHead::compute_loss(Step& step, State& state) const {
 
   // A missing pixel becomes its own prediction, which has no error and no gradient.
   const float* prediction_rp = step.prediction.data<float>();
-  std::vector<std::int64_t> finite(static_cast<std::size_t>(rows));
+  state.finite_r.assign(static_cast<std::size_t>(rows), 0);
   parallel_for(rows, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       std::int64_t count = 0;
@@ -98,7 +116,7 @@ void MaeHead::compute_loss(Step& step, State& state) const {
         count += missing ? 0 : 1;
         state.target_rp[i] = missing ? prediction_rp[i] : state.target_rp[i];
       }
-      finite[static_cast<std::size_t>(r)] = count;
+      state.finite_r[static_cast<std::size_t>(r)] = count;
     }
   });
   // Each sample has a mean of its own, so that the loss does not depend on which samples share a
@@ -106,7 +124,8 @@ void MaeHead::compute_loss(Step& step, State& state) const {
   const std::int64_t tokens = plan_.tokens();
   const double masked_pixels = static_cast<double>((tokens - plan_.num_visible) * pixels);
   const auto batch = static_cast<std::size_t>(step.batch());
-  std::vector<double> sums(2 * batch);  // of errors, of finite pixels
+  std::vector<double>& sums = state.sums;
+  sums.assign(2 * batch, 0);
   for (std::size_t b = 0; b < batch; ++b) {
     const std::int64_t first = static_cast<std::int64_t>(b) * tokens;
     sums[b] = masked_pixels * ops::masked_mse_forward(prediction_rp + first * pixels,
@@ -114,7 +133,7 @@ void MaeHead::compute_loss(Step& step, State& state) const {
                                                       state.mask_r + first, tokens, pixels);
     for (std::int64_t r = first; r < first + tokens; ++r) {
       if (state.mask_r[r] != 0) {
-        sums[batch + b] += static_cast<double>(finite[static_cast<std::size_t>(r)]);
+        sums[batch + b] += static_cast<double>(state.finite_r[static_cast<std::size_t>(r)]);
       }
     }
   }
@@ -148,58 +167,89 @@ void MaeHead::normalize_targets(float* target_rp, std::int64_t rows) const {
 
 void MaeHead::backward(Step& step, Parameters& parameters) const {
   const std::int64_t batch = step.batch(), rows = batch * plan_.tokens();
-  const auto& state = step.state<State>(index());
-  step.d_x_bnd = step.arena.tensor({batch, plan_.num_visible, plan_.dim});
-
-  const StepArena::Scope scope(step.arena);
-  float* dy_re = step.arena.floats(rows * options_.dim);
+  auto& state = step.state<State>(index());
+  float* dy_re = state.y_re;
   {
-    const StepArena::Scope loss(step.arena);
-    float* d_prediction_rp = step.arena.floats(rows * patch_values());
-    const std::int64_t tokens = plan_.tokens(), pixels = patch_values();
-    for (std::int64_t b = 0; b < batch; ++b) {
-      const std::int64_t first = b * tokens;
-      const double factor = state.loss_factor_b[static_cast<std::size_t>(b)];
-      ops::masked_mse_backward(
-          d_prediction_rp + first * pixels, step.prediction.data<float>() + first * pixels,
-          state.target_rp + first * pixels, state.mask_r + first, tokens, pixels,
-          static_cast<float>(step.loss_scale * factor / static_cast<double>(batch)));
+    const StepArena::Scope scope(step.arena);
+    const FloatPtr d_prediction_rp = step.arena.floats(rows * patch_values(), plan_.operand);
+    loss_gradient(step, state, d_prediction_rp);
+    pred_.backward_weight(parameters, d_prediction_rp, state.out_re, rows);
+    // The gradient by the decoder's output takes the place of the output.
+    const auto backward_input = [&](FloatPtr summand_re) {
+      pred_.backward_input(parameters, summand_re, d_prediction_rp, rows);
+    };
+    if (plan_.is_distributed()) {
+      sum_over_ranks(plan_.group, step.arena, state.out_re, rows * options_.dim, backward_input);
+    } else {
+      backward_input(state.out_re);
     }
-    pred_.backward(parameters, dy_re, d_prediction_rp, state.transformer.out_rd, rows);
   }
-  if (plan_.is_distributed()) plan_.group.all_reduce(dy_re, rows * options_.dim);
-  transformer_.backward(parameters, step.arena, state.transformer, dy_re, batch, plan_.tokens());
+  transformer_.backward(parameters, step.arena, state.transformer, dy_re, state.out_re, batch,
+                        plan_.tokens());
   unshuffle_backward(step, parameters, dy_re);
+  step.arena.release(state.begin);
+}
+
+// By the prediction, as products take it.
+void MaeHead::loss_gradient(const Step& step, const State& state, FloatPtr d_prediction_rp) const {
+  const std::int64_t batch = step.batch(), tokens = plan_.tokens(), pixels = patch_values();
+  const StepArena::Scope scope(step.arena);
+  float* d_rp = d_prediction_rp.is_bf16() ? step.arena.floats(batch * tokens * pixels)
+                                          : d_prediction_rp.as<float>();
+  for (std::int64_t b = 0; b < batch; ++b) {
+    const std::int64_t first = b * tokens;
+    const double factor = state.loss_factor_b[static_cast<std::size_t>(b)];
+    ops::masked_mse_backward(
+        d_rp + first * pixels, step.prediction.data<float>() + first * pixels,
+        state.target_rp + first * pixels, state.mask_r + first, tokens, pixels,
+        static_cast<float>(step.loss_scale * factor / static_cast<double>(batch)));
+  }
+  if (d_prediction_rp.is_bf16()) ops::convert(d_prediction_rp, d_rp, batch * tokens * pixels);
 }
 
 void MaeHead::unshuffle_backward(Step& step, Parameters& parameters, const float* dy_bne) const {
   const std::int64_t tokens = plan_.tokens(), visible = plan_.num_visible, dim = options_.dim;
   const std::int64_t batch = step.batch();
   const StepArena::Scope scope(step.arena);
-  float* d_embedded_rd = step.arena.floats(batch * visible * dim);
+  const FloatPtr d_embedded_rd = step.arena.floats(batch * visible * dim, plan_.operand);
   float* d_mask_token = parameters.gradient(mask_token_);
   for (std::int64_t r = 0; r < batch * tokens; ++r) {
     const std::int64_t place = step.masking.ids_restore[static_cast<std::size_t>(r)];
+    const float* dy = dy_bne + r * dim;
     if (place < visible) {
-      std::copy_n(dy_bne + r * dim, dim, d_embedded_rd + (r / tokens * visible + place) * dim);
+      const std::int64_t row = r / tokens * visible + place;
+      with_float_type(d_embedded_rd + row * dim, [&]<class T>(T* to) {
+        for (std::int64_t d = 0; d < dim; ++d) to[d] = T(dy[d]);
+      });
     } else {
-      for (std::int64_t d = 0; d < dim; ++d) d_mask_token[d] += dy_bne[r * dim + d];
+      for (std::int64_t d = 0; d < dim; ++d) d_mask_token[d] += dy[d];
     }
   }
-  const float* x_rd = step.x_bnd.data<float>();
-  embed_.backward(parameters, step.d_x_bnd.data<float>(), d_embedded_rd, x_rd, batch * visible);
+  embed_.backward(parameters, step.d_x_bnd.data<float>(), d_embedded_rd, operand_of_x(step),
+                  batch * visible);
 }
 
 LayerMemory MaeHead::memory(std::int64_t batch, bool training) const {
-  const std::int64_t rows = batch * plan_.tokens();
-  const std::int64_t patches = arena_bytes(rows * patch_values());
-  const std::int64_t embedded = arena_bytes(batch * plan_.num_visible * options_.dim);
-  LayerMemory memory = transformer_.memory(batch, plan_.tokens(), training);
-  memory.saved += 2 * patches + arena_bytes(rows, rows * options_.dim);
+  const std::int64_t rows = batch * plan_.tokens(), visible = batch * plan_.num_visible;
+  const auto operands = [&](std::int64_t count) {
+    return arena_bytes_of(static_cast<std::int64_t>(size_of(plan_.operand)), count);
+  };
+  const bool is_bf16 = plan_.operand == DType::bf16;
+  const std::int64_t pixels = rows * patch_values();
+  const std::int64_t x = is_bf16 ? operands(visible * plan_.dim) : 0;
+  LayerMemory memory = transformer_.memory(batch, plan_.tokens(), plan_.operand, training);
+  memory.throughout = arena_bytes(pixels);
+  memory.saved += arena_bytes(pixels, rows, rows * options_.dim) + operands(rows * options_.dim);
+  memory.forward_scratch =
+      std::max(memory.forward_scratch, arena_bytes(visible * options_.dim) + x);
   if (!training) return memory;
+  const std::int64_t of_loss =
+      operands(pixels) +
+      std::max(is_bf16 ? arena_bytes(pixels) : 0,
+               is_bf16 && plan_.is_distributed() ? arena_bytes(rows * options_.dim) : 0);
   memory.backward_scratch =
-      arena_bytes(rows * options_.dim) + std::max({patches, memory.backward_scratch, embedded});
-  memory.passed_back = arena_bytes(batch * plan_.num_visible * plan_.dim);
+      std::max({of_loss, memory.backward_scratch, operands(visible * options_.dim) + x});
+  memory.released = memory.saved;
   return memory;
 }
 

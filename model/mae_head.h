@@ -22,6 +22,7 @@ class MaeHead : public Layer {
  public:
   MaeHead(ParameterTable& table, const ModelPlan& plan, const MaeHeadOptions& options);
 
+  void begin(Step& step) const override;
   void forward(Step& step) const override;
   void backward(Step& step, Parameters& parameters) const override;
   LayerMemory memory(std::int64_t batch, bool training) const override;
@@ -36,7 +37,9 @@ class MaeHead : public Layer {
   /// Embed the visible tokens, put mask tokens between them, add positions.
   void unshuffle(const Step& step, float* y_bne) const;
   void unshuffle_backward(Step& step, Parameters& parameters, const float* dy_bne) const;
+  ConstFloatPtr operand_of_x(const Step& step) const;
   void compute_loss(Step& step, State& state) const;
+  void loss_gradient(const Step& step, const State& state, FloatPtr d_prediction_rp) const;
   void normalize_targets(float* target_rp, std::int64_t rows) const;
   /// Add up over the ranks, where they predict different channels.
   void add_up_channels(std::span<double> values) const;

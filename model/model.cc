@@ -61,8 +61,11 @@ std::int64_t InputSpec::find_channel(std::string_view name) const {
   return found == channels.end() ? -1 : found - channels.begin();
 }
 
-Model::Model(InputSpec input, const Division& division)
-    : input_(std::move(input)), plan_(std::make_unique<ModelPlan>(ModelPlan{.input = input_})) {
+Model::Model(InputSpec input, const Division& division, Precision precision)
+    : input_(std::move(input)),
+      table_(precision),
+      plan_(std::make_unique<ModelPlan>(
+          ModelPlan{.input = input_, .operand = operand_type(precision)})) {
   require_at_least("model", "number of channels", plan_->all_channels(), 1);
   division.check(plan_->all_channels());
   plan_->division = division;
@@ -233,6 +236,7 @@ void Model::begin(Step& step, std::uint64_t seed) const {
   }
   step.loss = 0;
   step.loss_terms.clear();
+  for (const auto& layer : layers_) layer->begin(step);
   step.parameters.enter(0, table_.last_unit() > 0 ? 1 : -1, Pass::forward);
 }
 
@@ -251,7 +255,9 @@ void Model::backward(Step& step, Parameters& parameters, float loss_scale) const
 }
 
 std::int64_t Model::arena_bytes(std::int64_t batch, bool training) const {
-  std::int64_t held = 0, peak = 0;
+  std::int64_t held = 0;
+  for (const auto& layer : layers_) held += layer->memory(batch, training).throughout;
+  std::int64_t peak = held;
   for (const auto& layer : layers_) {
     const LayerMemory memory = layer->memory(batch, training);
     held += memory.saved;
@@ -262,6 +268,7 @@ std::int64_t Model::arena_bytes(std::int64_t batch, bool training) const {
     const LayerMemory memory = (*layer)->memory(batch, training);
     held += memory.passed_back;
     peak = std::max(peak, held + memory.backward_scratch);
+    held -= memory.released;
   }
   return peak;
 }

@@ -17,10 +17,12 @@ namespace trib::model {
 
 /// Bytes a layer takes from the step arena for a batch.
 struct LayerMemory {
+  std::int64_t throughout = 0;        ///< taken by begin: what others may read until the step ends
   std::int64_t saved = 0;             ///< kept by forward: for backward and for later layers
   std::int64_t forward_scratch = 0;   ///< largest extra amount while forward runs
   std::int64_t backward_scratch = 0;  ///< largest extra amount while backward runs
   std::int64_t passed_back = 0;       ///< gradients backward leaves to the layer before
+  std::int64_t released = 0;          ///< of what is saved, no longer held after backward
 };
 
 /// A tensor on an edge of the model.
@@ -36,6 +38,9 @@ struct Output {
 class Layer {
  public:
   virtual ~Layer() = default;
+  /// Called for all layers before the first forward: for memory that must outlast the backward
+  /// pass.
+  virtual void begin(Step& /*step*/) const {}
   /// Compute step.x_bnd (or the loss) from what the layers before left in the step.
   virtual void forward(Step& step) const = 0;
   /// Turn step.d_x_bnd by this layer's output into that by its input, add to the gradients.
@@ -138,7 +143,8 @@ struct ModelPlan;
 class Model {
  public:
   /// Throws ConfigError for a division that the channels do not allow.
-  explicit Model(InputSpec input, const Division& division = {});
+  explicit Model(InputSpec input, const Division& division = {},
+                 Precision precision = Precision::fp32);
   ~Model();
 
   /// Give a divided model its line to the other ranks, before the first step.
@@ -167,6 +173,7 @@ class Model {
   const std::vector<std::string>& forecast_variables() const { return forecast_variables_; }
   /// Those of them that this rank predicts.
   std::vector<std::string> own_forecast_variables() const;
+  Precision precision() const { return table_.precision(); }
   std::int64_t tokens() const;  ///< N
   std::int64_t dim() const;     ///< D
 

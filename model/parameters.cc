@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "ops/base/error.h"
+#include "ops/kernels/activation.h"
 
 namespace trib::model {
 namespace {
@@ -39,6 +40,7 @@ ParameterId ParameterTable::add(ParameterSpec spec) {
   spec.offset = unit.size;
   unit.size += (spec.local().numel() + kAlignment - 1) / kAlignment * kAlignment;
   unit.end = id + 1;
+  unit.has_bf16 |= precision_ == Precision::bf16 && spec.is_operand;
   specs_.push_back(std::move(spec));
   return id;
 }
@@ -58,6 +60,12 @@ std::int64_t ParameterTable::flat_size() const {
   return size;
 }
 
+std::int64_t ParameterTable::bf16_size() const {
+  std::int64_t size = 0;
+  for (const ParameterUnit& unit : units_) size += unit.has_bf16 ? unit.size : 0;
+  return size;
+}
+
 std::int64_t ParameterTable::count() const {
   std::int64_t total = 0;
   for (const ParameterSpec& spec : specs_) {
@@ -70,8 +78,18 @@ Parameters::Parameters(const ParameterTable& table, bool with_gradients)
     : table_(&table),
       values_(Tensor::zeros({table.flat_size()}, DType::f32, MemoryKind::parameters)),
       values_at_(table.units().size()),
-      gradients_at_(table.units().size()) {
+      gradients_at_(table.units().size()),
+      bf16_at_(table.units().size()) {
   place_one_after_another(table, values_.data<float>(), values_at_);
+  if (table.bf16_size() > 0) {
+    bf16_ = Tensor::zeros({table.bf16_size()}, DType::bf16, MemoryKind::parameters);
+    BFloat16* at = bf16_.data<BFloat16>();
+    for (std::size_t unit = 0; unit < bf16_at_.size(); ++unit) {
+      if (!table.units()[unit].has_bf16) continue;
+      bf16_at_[unit] = at;
+      at += table.units()[unit].size;
+    }
+  }
   if (!with_gradients) return;
   gradients_ = Tensor::zeros({table.flat_size()}, DType::f32, MemoryKind::gradients);
   place_one_after_another(table, gradients_.data<float>(), gradients_at_);
@@ -81,20 +99,47 @@ Parameters::Parameters(const ParameterTable& table, UnitVisitor& visitor)
     : table_(&table),
       visitor_(&visitor),
       values_at_(table.units().size()),
-      gradients_at_(table.units().size()) {}
+      gradients_at_(table.units().size()),
+      bf16_at_(table.units().size()) {}
 
 void Parameters::zero_gradients() {
   if (gradients_.nbytes() > 0) std::memset(gradients_.bytes(), 0, gradients_.nbytes());
 }
 
-float* Parameters::at(const std::vector<float*>& units, ParameterId id) const {
+void Parameters::values_changed() {
+  for (std::size_t unit = 0; unit < bf16_at_.size(); ++unit) {
+    if (bf16_at_[unit] == nullptr || values_at_[unit] == nullptr) continue;
+    ops::convert(bf16_at_[unit], values_at_[unit], table_->units()[unit].size);
+  }
+}
+
+template <class T>
+T* Parameters::at(const std::vector<T*>& units, ParameterId id) const {
   const ParameterSpec& spec = table_->spec(id);
-  float* const unit = units[static_cast<std::size_t>(spec.unit)];
+  T* const unit = units[static_cast<std::size_t>(spec.unit)];
   if (unit == nullptr && table_->unit(spec.unit).size > 0) {
     throw RuntimeError(
         fmt::format("{}: its unit {} is not in place", spec.name, table_->unit(spec.unit).name));
   }
   return unit + spec.offset;
+}
+
+float* Parameters::value(ParameterId id) {
+  return at(values_at_, id);
+}
+const float* Parameters::value(ParameterId id) const {
+  return at(values_at_, id);
+}
+float* Parameters::gradient(ParameterId id) {
+  return at(gradients_at_, id);
+}
+const float* Parameters::gradient(ParameterId id) const {
+  return at(gradients_at_, id);
+}
+
+ConstFloatPtr Parameters::operand(ParameterId id) const {
+  const bool is_bf16 = table_->precision() == Precision::bf16;
+  return is_bf16 ? ConstFloatPtr(at(bf16_at_, id)) : ConstFloatPtr(at(values_at_, id));
 }
 
 Tensor Parameters::value_tensor(ParameterId id) const {

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "model/precision.h"
+#include "ops/base/float_ptr.h"
 #include "ops/base/split.h"
 #include "ops/base/tensor.h"
 
@@ -40,6 +42,8 @@ struct ParameterSpec {
   TensorSplit split = {};       ///< the part this rank holds
   /// Whether a rank's gradient is a part of the sum over the tensor axis, though each holds all.
   bool partial_gradient = false;
+  /// Whether it is an operand of matrix products, which read it at the table's precision.
+  bool is_operand = false;
   int unit = 0;             ///< filled in by the table
   std::int64_t offset = 0;  ///< first element in the buffer of its unit, filled in by the table
 
@@ -53,6 +57,7 @@ struct ParameterUnit {
   std::string name;  ///< "blocks.0"
   ParameterId first = 0, end = 0;
   std::int64_t size = 0;   ///< elements, padding included
+  bool has_bf16 = false;   ///< whether products read some of it as bfloat16
   int next_backward = -1;  ///< unit that the backward pass turns to after this one; -1: none
 };
 
@@ -63,6 +68,10 @@ class ParameterTable {
  public:
   static constexpr std::int64_t kAlignment = 16;  ///< a cache line
 
+  explicit ParameterTable(Precision precision = Precision::fp32) : precision_(precision) {}
+
+  /// Of the operands of matrix products.
+  Precision precision() const { return precision_; }
   /// What is registered from now on belongs to a new unit. The first parameters are the stem's.
   /// After it the backward pass turns to `next_backward`, if given, else to the unit before.
   void begin_unit(std::string name);
@@ -81,10 +90,13 @@ class ParameterTable {
   ParameterId find(std::string_view name) const;
   /// Elements of this rank's parts, padding included.
   std::int64_t flat_size() const;
+  /// The same of the units that have bfloat16 copies.
+  std::int64_t bf16_size() const;
   /// Number of trainable parameters of the model, over all ranks.
   std::int64_t count() const;
 
  private:
+  Precision precision_;
   std::vector<ParameterSpec> specs_;
   std::vector<ParameterUnit> units_{{.name = "stem"}};
   std::map<std::string, ParameterId, std::less<>> ids_;
@@ -101,7 +113,9 @@ class UnitVisitor {
   virtual void enter(int unit, int next, Pass pass) = 0;
 };
 
-/// Values and gradients of a table: this rank's parts, one buffer a unit.
+/// Values and gradients of a table: this rank's parts, one buffer a unit. At bf16, units with
+/// operands of products have a bfloat16 copy of their values, laid out alike, which whoever changes
+/// values has made anew by values_changed().
 class Parameters {
  public:
   /// All units in place, one after another in flat buffers.
@@ -113,6 +127,8 @@ class Parameters {
   void initialize(std::uint64_t seed);
   void initialize_unit(int unit, std::uint64_t seed);
   void zero_gradients();
+  /// Make the bfloat16 copies of all units in place.
+  void values_changed();
 
   /// To be called by layers before they use a unit; see UnitVisitor.
   void enter(int unit, int next, Pass pass) const {
@@ -126,12 +142,17 @@ class Parameters {
     gradients_at_[static_cast<std::size_t>(unit)] = gradients;
   }
 
+  /// The bfloat16 copy of a unit, which must be its values rounded.
+  void place_bf16(int unit, BFloat16* values) { bf16_at_[static_cast<std::size_t>(unit)] = values; }
+
   const ParameterTable& table() const { return *table_; }
+  /// The own part of an operand of products, at the table's precision.
+  ConstFloatPtr operand(ParameterId id) const;
   /// The own part of a parameter. Throws RuntimeError if its unit is not in place.
-  float* value(ParameterId id) { return at(values_at_, id); }
-  const float* value(ParameterId id) const { return at(values_at_, id); }
-  float* gradient(ParameterId id) { return at(gradients_at_, id); }
-  const float* gradient(ParameterId id) const { return at(gradients_at_, id); }
+  float* value(ParameterId id);
+  const float* value(ParameterId id) const;
+  float* gradient(ParameterId id);
+  const float* gradient(ParameterId id) const;
   /// Views with the shape of the own part.
   Tensor value_tensor(ParameterId id) const;
   Tensor gradient_tensor(ParameterId id) const;
@@ -143,13 +164,16 @@ class Parameters {
   const Tensor& flat_gradients() const { return gradients_; }
 
  private:
-  float* at(const std::vector<float*>& units, ParameterId id) const;
+  template <class T>
+  T* at(const std::vector<T*>& units, ParameterId id) const;
 
   const ParameterTable* table_;
   UnitVisitor* visitor_ = nullptr;
   Tensor values_;                                 // MemoryKind::parameters
   Tensor gradients_;                              // MemoryKind::gradients
+  Tensor bf16_;                                   // MemoryKind::parameters
   std::vector<float*> values_at_, gradients_at_;  // by unit
+  std::vector<BFloat16*> bf16_at_;                // by unit; null without operands
 };
 
 }  // namespace trib::model

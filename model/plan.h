@@ -14,6 +14,7 @@ class Tokenizer;
 /// Filled in as layers are added; complete before the first forward. Layers hold a reference.
 struct ModelPlan {
   const InputSpec& input;
+  DType operand = DType::f32;  ///< of the products of transformer and heads
   Division division = {};
   TensorGroup group = TensorGroup();
   Range own_channels = {};                     ///< positions among the input's channels

@@ -81,14 +81,6 @@ struct Step {
 
   std::int64_t batch() const { return input.x_bchw.dim(0); }
 
-  /// Make the state of a layer; an earlier one is dropped.
-  template <class State>
-  State& make_state(int layer) {
-    auto made = std::make_unique<State>();
-    State& state = *made;
-    states.at(static_cast<std::size_t>(layer)) = std::move(made);
-    return state;
-  }
   /// The state of a layer for its forward: made once, kept by a step that is used again (see
   /// state_in).
   template <class State>

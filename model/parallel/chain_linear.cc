@@ -1,5 +1,7 @@
 #include "model/parallel/chain_linear.h"
 
+#include "model/parallel/sum_over_ranks.h"
+
 namespace trib::model {
 
 ChainLinear::ChainLinear(ParameterTable& table, const std::string& name, std::int64_t dim,
@@ -16,20 +18,29 @@ ChainLinear::ChainLinear(ParameterTable& table, const std::string& name, std::in
   out_ = linear_->out();
 }
 
-void ChainLinear::forward(const Parameters& parameters, float* y_ro, const float* x_ri,
-                          std::int64_t rows) const {
-  if (second_) {
-    second_->forward(parameters, y_ro, x_ri, rows);
-  } else {
-    linear_->forward(parameters, y_ro, x_ri, rows);
-  }
+void ChainLinear::forward(const Parameters& parameters, StepArena& arena, FloatPtr y_ro,
+                          ConstFloatPtr x_ri, std::int64_t rows) const {
+  if (linear_) return linear_->forward(parameters, y_ro, x_ri, rows);
+  if (group_.is_alone() || !y_ro.is_bf16()) return second_->forward(parameters, y_ro, x_ri, rows);
+  const StepArena::Scope scope(arena);
+  float* sum_ro = arena.floats(rows * out_);
+  second_->forward(parameters, sum_ro, x_ri, rows);
+  ops::convert(y_ro, sum_ro, rows * out_);
 }
 
-void ChainLinear::backward(Parameters& parameters, float* dx_ri, const float* dy_ro,
-                           const float* x_ri, std::int64_t rows) const {
-  if (second_) return second_->backward(parameters, dx_ri, dy_ro, x_ri, rows);
-  linear_->backward(parameters, dx_ri, dy_ro, x_ri, rows);
-  if (is_first_) group_.all_reduce(dx_ri, rows * dim_);
+void ChainLinear::backward_input(const Parameters& parameters, StepArena& arena, FloatPtr dx_ri,
+                                 ConstFloatPtr dy_ro, std::int64_t rows) const {
+  if (second_) return second_->backward_input(parameters, dx_ri, dy_ro, rows);
+  if (!is_first_) return linear_->backward_input(parameters, dx_ri, dy_ro, rows);
+  sum_over_ranks(group_, arena, dx_ri, rows * dim_, [&](FloatPtr summand_ri) {
+    linear_->backward_input(parameters, summand_ri, dy_ro, rows);
+  });
+}
+
+void ChainLinear::backward_weight(Parameters& parameters, ConstFloatPtr dy_ro, ConstFloatPtr x_ri,
+                                  std::int64_t rows) const {
+  if (second_) return second_->backward_weight(parameters, dy_ro, x_ri, rows);
+  linear_->backward_weight(parameters, dy_ro, x_ri, rows);
 }
 
 std::int64_t ChainLinear::flops(std::int64_t rows) const {

@@ -8,6 +8,7 @@
 #include "model/modules.h"
 #include "model/parallel/row_parallel_linear.h"
 #include "model/parallel/tensor_group.h"
+#include "ops/base/step_arena.h"
 
 namespace trib::model {
 
@@ -20,11 +21,14 @@ class ChainLinear {
   ChainLinear(ParameterTable& table, const std::string& name, std::int64_t dim, std::int64_t place,
               std::int64_t length, const TensorGroup& group);
 
-  void forward(const Parameters& parameters, float* y_ro, const float* x_ri,
+  /// x_ri and y_ro are operands of products. The arena lends memory for a moment.
+  void forward(const Parameters& parameters, StepArena& arena, FloatPtr y_ro, ConstFloatPtr x_ri,
                std::int64_t rows) const;
-  /// dx_ri is written, and is complete where x is replicated.
-  void backward(Parameters& parameters, float* dx_ri, const float* dy_ro, const float* x_ri,
-                std::int64_t rows) const;
+  /// dx_ri, of the operands' type or float32, is written, and is complete where x is replicated.
+  void backward_input(const Parameters& parameters, StepArena& arena, FloatPtr dx_ri,
+                      ConstFloatPtr dy_ro, std::int64_t rows) const;
+  void backward_weight(Parameters& parameters, ConstFloatPtr dy_ro, ConstFloatPtr x_ri,
+                       std::int64_t rows) const;
   std::int64_t flops(std::int64_t rows) const;
   std::int64_t out() const { return out_; }  ///< of this rank
 

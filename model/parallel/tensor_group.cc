@@ -54,20 +54,20 @@ void TensorGroup::all_reduce(std::span<double> values) const {
   communicator_->all_reduce_sum(kAxis, values).wait();
 }
 
-void TensorGroup::all_gather_rows(float* all_rd, const float* own_rd, std::int64_t rows,
+void TensorGroup::all_gather_rows(FloatPtr all_rd, ConstFloatPtr own_rd, std::int64_t rows,
                                   std::int64_t width) const {
-  const Range mine = own(rows);
+  const auto row_bytes = width * static_cast<std::int64_t>(all_rd.element_bytes());
+  auto* const all = all_rd.as<std::byte>();
+  const auto* const mine = own_rd.as<std::byte>();
   if (is_alone()) {
-    if (own_rd != all_rd) std::copy_n(own_rd, rows * width, all_rd);
+    if (mine != all) std::copy_n(mine, rows * row_bytes, all);
     return;
   }
   std::vector<std::int64_t> bytes;
-  for (int r = 0; r < size_; ++r) {
-    bytes.push_back(part(rows, r).size() * width * static_cast<std::int64_t>(sizeof(float)));
-  }
+  for (int r = 0; r < size_; ++r) bytes.push_back(part(rows, r).size() * row_bytes);
   communicator_
-      ->all_gather(kAxis, std::as_bytes(span_of(own_rd, mine.size() * width)),
-                   std::as_writable_bytes(span_of(all_rd, rows * width)), bytes)
+      ->all_gather(kAxis, {mine, static_cast<std::size_t>(own(rows).size() * row_bytes)},
+                   {all, static_cast<std::size_t>(rows * row_bytes)}, bytes)
       .wait();
 }
 

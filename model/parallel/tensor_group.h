@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "ops/base/float_ptr.h"
 #include "ops/base/split.h"
 
 namespace trib::ops {
@@ -53,7 +54,7 @@ class TensorGroup {
 
   /// Rows divided by part(): all_rd [rows, width] from the own ones. `own_rd` may be their place in
   /// `all_rd`.
-  void all_gather_rows(float* all_rd, const float* own_rd, std::int64_t rows,
+  void all_gather_rows(FloatPtr all_rd, ConstFloatPtr own_rd, std::int64_t rows,
                        std::int64_t width) const;
   /// The sums of the own rows; all_rd is left as it was.
   void reduce_scatter_rows(float* own_rd, const float* all_rd, std::int64_t rows,

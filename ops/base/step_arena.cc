@@ -33,6 +33,10 @@ float* StepArena::floats(std::int64_t count) {
   return reinterpret_cast<float*>(allocate(static_cast<std::size_t>(count) * sizeof(float)));
 }
 
+FloatPtr StepArena::floats(std::int64_t count, DType dtype) {
+  return {allocate(static_cast<std::size_t>(count) * size_of(dtype)), dtype};
+}
+
 Tensor StepArena::tensor(const Shape& shape, DType dtype) {
   const std::size_t bytes = static_cast<std::size_t>(shape.numel()) * size_of(dtype);
   return Tensor::view(allocate(bytes), shape, dtype);
@@ -52,13 +56,10 @@ std::size_t StepArena::capacity() const {
   return bytes;
 }
 
-StepArena::Scope::Scope(StepArena& arena)
-    : arena_(arena), block_(arena.block_), offset_(arena.offset_), used_(arena.used_) {}
-
-StepArena::Scope::~Scope() {
-  arena_.block_ = block_;
-  arena_.offset_ = offset_;
-  arena_.used_ = used_;
+void StepArena::release(const Mark& mark) {
+  block_ = mark.block;
+  offset_ = mark.offset;
+  used_ = mark.used;
 }
 
 }  // namespace trib

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "ops/base/float_ptr.h"
 #include "ops/base/memory_ledger.h"
 #include "ops/base/tensor.h"
 
@@ -22,6 +23,8 @@ class StepArena {
 
   /// Uninitialised memory for `count` floats.
   float* floats(std::int64_t count);
+  /// The same for numbers of either type.
+  FloatPtr floats(std::int64_t count, DType dtype);
   /// Uninitialised tensor that is valid until reset() or the end of the enclosing Scope.
   Tensor tensor(const Shape& shape, DType dtype = DType::f32);
 
@@ -33,17 +36,26 @@ class StepArena {
   std::size_t peak() const { return peak_; }
   std::size_t capacity() const;
 
+  /// A point in the sequence of allocations.
+  struct Mark {
+    std::size_t block = 0, offset = 0, used = 0;
+  };
+  Mark mark() const { return {block_, offset_, used_}; }
+  /// Free what was allocated since `mark` was taken: it lived to the end of the backward pass of
+  /// what needed it, and later backward passes may have its memory.
+  void release(const Mark& mark);
+
   /// Frees on destruction what was allocated since construction.
   class Scope {
    public:
-    explicit Scope(StepArena& arena);
-    ~Scope();
+    explicit Scope(StepArena& arena) : arena_(arena), mark_(arena.mark()) {}
+    ~Scope() { arena_.release(mark_); }
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
 
    private:
     StepArena& arena_;
-    std::size_t block_, offset_, used_;
+    Mark mark_;
   };
 
  private:

@@ -184,14 +184,14 @@ TEST(StochasticDepth, RisesLinearlyOverTheBlocks) {
   std::vector<std::uint64_t> samples(kBatch);
   std::iota(samples.begin(), samples.end(), 0U);
   const DropKeys keys{.seed = 3, .sample_keys = samples};
-  Tensor x = Tensor::zeros({kBatch, kTokens, kDim});
+  Tensor x = Tensor::zeros({kBatch, kTokens, kDim}), out = Tensor::empty(x.shape());
   StepArena arena;
   Transformer::Saved saved;
-  transformer.forward(parameters, arena, saved, x.data<float>(), kBatch, kTokens,
+  transformer.forward(parameters, arena, saved, out.data<float>(), x.data<float>(), kBatch, kTokens,
                       /*training=*/true, &keys);
   int second = 0, third = 0;
   for (std::int64_t b = 0; b < kBatch; ++b) {
-    const float* of_sample = saved.x_nd + b * kTokens * kDim;
+    const float* of_sample = x.data<float>() + b * kTokens * kDim;
     for (std::int64_t i = 0; i < kTokens * kDim; ++i) ASSERT_EQ(of_sample[i], of_sample[0]) << b;
     const bool has_third = of_sample[0] > 100;
     const float rest = of_sample[0] - (has_third ? 100 / 0.2F : 0);
