@@ -7,6 +7,7 @@
 #include "ops/base/parallel.h"
 #include "ops/kernels/gelu.h"
 #include "ops/kernels/reduce.h"
+#include "ops/kernels/stream_store.h"
 #include "ops/kernels/vector_math.h"
 
 namespace trib::ops {
@@ -21,38 +22,58 @@ double bytes_of(std::int64_t count, std::initializer_list<ConstFloatPtr> operand
   return static_cast<double>(bytes) * static_cast<double>(count);
 }
 
+// The sums are taken from the cache and put back once for as many rows.
+constexpr std::int64_t kRowsAtOnce = 4;
+
+template <std::int64_t kRows, class T>
+void add_rows(float* sum_d, const T* x_rd, std::int64_t dim) {
+  simd::for_vectors(dim, [=](std::int64_t i, auto extent) {
+    simd::Vector sum = simd::load(sum_d + i, extent);
+    for (std::int64_t r = 0; r < kRows; ++r) sum += simd::load(x_rd + r * dim + i, extent);
+    simd::store(sum_d + i, sum, extent);
+  });
+}
+
 }  // namespace
 
 void gelu_forward(FloatPtr y_ptr, ConstFloatPtr x_ptr, std::int64_t count) {
-  const KernelScope scope("gelu_forward", {count}, 0, bytes_of(count, {y_ptr, x_ptr}));
+  const double bytes = bytes_of(count, {y_ptr, x_ptr});
+  const KernelScope scope("gelu_forward", {count}, 0, bytes);
   with_float_type(y_ptr, [&]<class T>(T* y) {
     const T* x = x_ptr.as<T>();
-    parallel_for(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
-      gelu_range(y + begin, x + begin, end - begin);
+    const bool streams = bytes > kStreamBytes && y != x && can_stream(y, 0);
+    parallel_for_elements(streams, count, [=](std::int64_t begin, std::int64_t end, auto write) {
+      gelu_range(y + begin, x + begin, end - begin, write);
     });
   });
 }
 
 void gelu_backward(FloatPtr dx_ptr, FloatPtr activated_ptr, ConstFloatPtr dy_ptr,
                    ConstFloatPtr x_ptr, std::int64_t count) {
-  const KernelScope scope("gelu_backward", {count}, 0,
-                          bytes_of(count, {dx_ptr, activated_ptr, dy_ptr, x_ptr}));
+  const double bytes = bytes_of(count, {dx_ptr, activated_ptr, dy_ptr, x_ptr});
+  const KernelScope scope("gelu_backward", {count}, 0, bytes);
   with_float_type(dx_ptr, [&]<class T>(T* dx) {
     const T *dy = dy_ptr.as<T>(), *x = x_ptr.as<T>();
     T* activated = activated_ptr.as<T>();
-    parallel_for(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
+    const bool streams = bytes > kStreamBytes && can_stream(dx, 0) && can_stream(activated, 0) &&
+                         dx != dy && activated != x;
+    parallel_for_elements(streams, count, [=](std::int64_t begin, std::int64_t end, auto write) {
       gelu_backward_range(dx + begin, activated == nullptr ? nullptr : activated + begin,
-                          dy + begin, x + begin, end - begin);
+                          dy + begin, x + begin, end - begin, write);
     });
   });
 }
 
 void convert(FloatPtr to_ptr, ConstFloatPtr from_ptr, std::int64_t count) {
+  const double bytes = bytes_of(count, {to_ptr, from_ptr});
+  const KernelScope scope("convert", {count}, 0, bytes);
   with_float_type(to_ptr, [&]<class To>(To* to) {
     with_float_type(from_ptr, [&]<class From>(const From* from) {
-      parallel_for(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
-#pragma omp simd
-        for (std::int64_t i = begin; i < end; ++i) to[i] = To(static_cast<float>(from[i]));
+      const bool streams = bytes > kStreamBytes && can_stream(to, 0);
+      parallel_for_elements(streams, count, [=](std::int64_t begin, std::int64_t end, auto write) {
+        simd::for_vectors(end - begin, [=](std::int64_t i, auto extent) {
+          write(to + begin + i, simd::load(from + begin + i, extent), extent);
+        });
       });
     });
   });
@@ -88,45 +109,52 @@ void softmax_backward(float* dx_rd, const float* dy_rd, const float* y_rd, std::
 }
 
 void add(float* y, ConstFloatPtr x_ptr, std::int64_t count) {
+  const KernelScope scope("add", {count}, 0, bytes_of(count, {y, y, x_ptr}));
   with_float_type(x_ptr, [&]<class T>(const T* x) {
-    parallel_for(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
-#pragma omp simd
-      for (std::int64_t i = begin; i < end; ++i) y[i] += static_cast<float>(x[i]);
+    parallel_for_elements(false, count, [=](std::int64_t begin, std::int64_t end, auto write) {
+      simd::for_vectors(end - begin, [=](std::int64_t i, auto extent) {
+        float* const to = y + begin + i;
+        write(to, simd::load(to, extent) + simd::load(x + begin + i, extent), extent);
+      });
     });
   });
 }
 
 void add_to_rows(FloatPtr y_rd, const float* x_d, std::int64_t rows, std::int64_t dim) {
+  const KernelScope scope("add_to_rows", {rows, dim}, 0, bytes_of(rows * dim, {y_rd, y_rd}));
   with_float_type(y_rd, [&]<class T>(T* first) {
     parallel_for(rows, row_grain(dim), [=](std::int64_t begin, std::int64_t end) {
       for (std::int64_t r = begin; r < end; ++r) {
-        T* y = first + r * dim;
-#pragma omp simd
-        for (std::int64_t i = 0; i < dim; ++i) y[i] = T(static_cast<float>(y[i]) + x_d[i]);
+        T* const y = first + r * dim;
+        simd::for_vectors(dim, [=](std::int64_t i, auto extent) {
+          simd::store(y + i, simd::load(y + i, extent) + simd::load(x_d + i, extent), extent);
+        });
       }
     });
   });
 }
 
 void add_row_sum(float* y_d, ConstFloatPtr x_rd, std::int64_t rows, std::int64_t dim) {
+  const KernelScope scope("add_row_sum", {rows, dim}, 0, bytes_of(rows * dim, {x_rd}));
   with_float_type(x_rd, [&]<class T>(const T* first) {
     reduce_vector(rows, row_grain(dim), y_d, dim,
                   [=](std::int64_t begin, std::int64_t end, float* sum_d) {
-                    for (std::int64_t r = begin; r < end; ++r) {
-                      const T* x = first + r * dim;
-#pragma omp simd
-                      for (std::int64_t i = 0; i < dim; ++i) sum_d[i] += static_cast<float>(x[i]);
+                    std::int64_t r = begin;
+                    for (; r + kRowsAtOnce <= end; r += kRowsAtOnce) {
+                      add_rows<kRowsAtOnce>(sum_d, first + r * dim, dim);
                     }
+                    for (; r < end; ++r) add_rows<1>(sum_d, first + r * dim, dim);
                   });
   });
 }
 
 double sum_of_squares(const float* x, std::int64_t count) {
+  const KernelScope scope("sum_of_squares", {count}, 0, bytes_of(count, {x}));
   return reduce(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
-    double sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (std::int64_t i = begin; i < end; ++i) sum += static_cast<double>(x[i]) * x[i];
-    return sum;
+    return simd::sum_of_doubles(end - begin, [=](std::int64_t i, auto extent) {
+      const simd::DoublePair value = simd::widen(simd::load(x + begin + i, extent));
+      return simd::DoublePair{value.low * value.low, value.high * value.high};
+    });
   });
 }
 

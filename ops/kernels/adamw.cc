@@ -1,25 +1,74 @@
 #include "ops/kernels/adamw.h"
 
-#include <cmath>
+#include <algorithm>
 
+#include "ops/base/kernel_profile.h"
 #include "ops/base/parallel.h"
+#include "ops/kernels/float_vector.h"
 #include "ops/kernels/reduce.h"
 
 namespace trib::ops {
+namespace {
+
+// Elements [begin, end) of a piece. No streaming stores: all but `low` is in the cache when it is
+// written.
+void update(const AdamWPiece& piece, std::int64_t begin, std::int64_t end, const AdamWFactors& f) {
+  float* const values = piece.value + begin;
+  float* const exp_avg = piece.exp_avg + begin;
+  float* const exp_avg_sq = piece.exp_avg_sq + begin;
+  const float* const gradient = piece.gradient + begin;
+  BFloat16* const low = piece.low == nullptr ? nullptr : piece.low + begin;
+  const float rest1 = 1 - f.beta1, rest2 = 1 - f.beta2, keep = piece.keep;
+  simd::for_vectors(end - begin, [=](std::int64_t i, auto extent) {
+    const simd::Vector g = f.gradient_scale * simd::load(gradient + i, extent);
+    const simd::Vector m = f.beta1 * simd::load(exp_avg + i, extent) + rest1 * g;
+    const simd::Vector v = f.beta2 * simd::load(exp_avg_sq + i, extent) + rest2 * g * g;
+    const simd::Vector denominator = simd::sqrt(v) / f.root_correction2 + f.eps;
+    const simd::Vector value = keep * simd::load(values + i, extent) - f.rate * m / denominator;
+    simd::store(exp_avg + i, m, extent);
+    simd::store(exp_avg_sq + i, v, extent);
+    simd::store(values + i, value, extent);
+    if (low != nullptr) simd::store(low + i, value, extent);
+  });
+}
+
+}  // namespace
 
 void adamw_update(float* value, float* exp_avg, float* exp_avg_sq, const float* gradient,
-                  std::int64_t count, const AdamWFactors& factors) {
-  const AdamWFactors f = factors;
-  const float rest1 = 1 - f.beta1, rest2 = 1 - f.beta2;
-  parallel_for(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const float g = f.gradient_scale * gradient[i];
-      exp_avg[i] = f.beta1 * exp_avg[i] + rest1 * g;
-      exp_avg_sq[i] = f.beta2 * exp_avg_sq[i] + rest2 * g * g;
-      const float denominator = std::sqrt(exp_avg_sq[i]) / f.root_correction2 + f.eps;
-      value[i] = f.keep * value[i] - f.rate * exp_avg[i] / denominator;
-    }
-  });
+                  std::int64_t count, const AdamWFactors& factors, BFloat16* low) {
+  const AdamWPiece piece{.value = value,
+                         .exp_avg = exp_avg,
+                         .exp_avg_sq = exp_avg_sq,
+                         .gradient = gradient,
+                         .count = count,
+                         .keep = factors.keep,
+                         .low = low};
+  adamw_update({&piece, 1}, factors);
+}
+
+void adamw_update(std::span<const AdamWPiece> pieces, const AdamWFactors& factors) {
+  std::int64_t total = 0, low = 0;
+  for (const AdamWPiece& piece : pieces) {
+    total += piece.count;
+    if (piece.low != nullptr) low += piece.count;
+  }
+  const KernelScope scope("adamw_update", {total}, 0,
+                          28.0 * static_cast<double>(total) + 2.0 * static_cast<double>(low));
+  // The pieces as one row of elements, cut evenly, between cache lines where it is one piece.
+  constexpr std::int64_t kBlock = 64;
+  parallel_for((total + kBlock - 1) / kBlock, kElementGrain / kBlock,
+               [&](std::int64_t first_block, std::int64_t last_block) {
+                 const std::int64_t begin = first_block * kBlock;
+                 const std::int64_t end = std::min(last_block * kBlock, total);
+                 std::int64_t first = 0;  // of the piece
+                 for (const AdamWPiece& piece : pieces) {
+                   if (first >= end) break;
+                   const std::int64_t from = std::max(begin - first, std::int64_t{0});
+                   const std::int64_t to = std::min(end - first, piece.count);
+                   if (from < to) update(piece, from, to, factors);
+                   first += piece.count;
+                 }
+               });
 }
 
 }  // namespace trib::ops

@@ -5,6 +5,7 @@
 // the compiler's own operators, so that they work on any processor; what differs is here.
 #pragma once
 
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -29,9 +30,6 @@ inline constexpr std::int64_t kLanes = 8;
 #else
 inline constexpr std::int64_t kLanes = 4;
 #endif
-/// Streaming stores want their target on this boundary.
-inline constexpr std::uintptr_t kStreamAlignment = 64;
-
 using Vector = float __attribute__((vector_size(4 * kLanes)));
 using Ints = std::int32_t __attribute__((vector_size(4 * kLanes)));
 using Words = std::uint32_t __attribute__((vector_size(4 * kLanes)));
@@ -84,15 +82,25 @@ inline Vector sqrt(Vector x) {
 #endif
 }
 
+/// a b + c, rounded once where the processor can: the same bits wherever it is compiled into, which
+/// a product with several uses is not.
+inline Vector multiply_add(Vector a, Vector b, Vector c) {
+#if defined(TRIB_AVX512)
+  return _mm512_fmadd_ps(a, b, c);
+#elif defined(__AVX__) && defined(__FMA__)
+  return _mm256_fmadd_ps(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
 /// The sum of the lanes, always in the same order.
 inline float sum(Vector x) {
-#if defined(TRIB_AVX512)
-  return _mm512_reduce_add_ps(x);
-#else
-  float total = 0;
-  for (std::int64_t i = 0; i < kLanes; ++i) total += x[i];
-  return total;
-#endif
+  using Quad = float __attribute__((vector_size(16)));
+  const auto quads = cast<std::array<Quad, kLanes / 4>>(x);
+  Quad q = quads[0];
+  for (std::size_t i = 1; i < quads.size(); ++i) q += quads[i];
+  return (q[0] + q[2]) + (q[1] + q[3]);
 }
 
 namespace detail {
@@ -181,29 +189,16 @@ Vector rounded(Vector x) {
   return x;
 }
 
-/// Past the caches, for results that would not stay in them anyway: the line need not be read
-/// first. `to` is aligned to a vector. Before another thread reads it: end_streams().
-inline void stream(float* to, Vector x) {
-#if defined(TRIB_AVX512)
-  _mm512_stream_ps(to, x);
-#elif defined(__AVX__)
-  _mm256_stream_ps(to, x);
-#elif defined(__SSE2__)
-  _mm_stream_ps(to, x);
-#else
-  store(to, x);
-#endif
+/// Zero beyond the first lanes.
+inline Vector only(Vector x, Whole) {
+  return x;
 }
-inline void stream(BFloat16* to, Vector x) {
+inline Vector only(Vector x, First first) {
 #if defined(TRIB_AVX512)
-  _mm256_stream_si256(reinterpret_cast<__m256i*>(to), cast<__m256i>(detail::narrow(x)));
+  return _mm512_maskz_mov_ps(detail::mask_of(first.lanes), x);
 #else
-  store(to, x);
-#endif
-}
-inline void end_streams() {
-#if defined(__SSE2__)
-  _mm_sfence();
+  for (std::int64_t i = first.lanes; i < kLanes; ++i) x[i] = 0;
+  return x;
 #endif
 }
 
@@ -224,6 +219,68 @@ void for_vectors(std::int64_t count, const Body& body) {
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) body(i, Whole{});
   if (i < count) body(i, First{count - i});
+}
+
+/// The sum of body(i, how much), vectors, over those that cover [0, count): four sums in turn, so
+/// that additions need not wait for one another. Lanes beyond the count are left out.
+template <class Body>
+float sum_of_vectors(std::int64_t count, const Body& body) {
+  Vector a{}, b{}, c{}, d{};
+  std::int64_t i = 0;
+  for (; i + 4 * kLanes <= count; i += 4 * kLanes) {
+    a += body(i, Whole{});
+    b += body(i + kLanes, Whole{});
+    c += body(i + 2 * kLanes, Whole{});
+    d += body(i + 3 * kLanes, Whole{});
+  }
+  for (; i + kLanes <= count; i += kLanes) a += body(i, Whole{});
+  if (i < count) {
+    const First first{count - i};
+    b += only(body(i, first), first);
+  }
+  return sum((a + b) + (c + d));
+}
+
+/// The lanes in double precision: the first half of them and the rest.
+using Doubles = double __attribute__((vector_size(4 * kLanes)));
+struct DoublePair {
+  Doubles low, high;
+};
+
+inline DoublePair widen(Vector x) {
+  using Half = float __attribute__((vector_size(2 * kLanes)));
+  const auto halves = cast<std::array<Half, 2>>(x);
+  return {__builtin_convertvector(halves[0], Doubles), __builtin_convertvector(halves[1], Doubles)};
+}
+
+/// As sum_of_vectors, of pairs of doubles. Beyond the count body(i, First) is asked for lanes too;
+/// they must be zero.
+template <class Body>
+double sum_of_doubles(std::int64_t count, const Body& body) {
+  Doubles a{}, b{}, c{}, d{};
+  std::int64_t i = 0;
+  for (; i + 2 * kLanes <= count; i += 2 * kLanes) {
+    const DoublePair first = body(i, Whole{}), second = body(i + kLanes, Whole{});
+    a += first.low;
+    b += first.high;
+    c += second.low;
+    d += second.high;
+  }
+  if (i + kLanes <= count) {
+    const DoublePair pair = body(i, Whole{});
+    a += pair.low;
+    b += pair.high;
+    i += kLanes;
+  }
+  if (i < count) {
+    const DoublePair pair = body(i, First{count - i});
+    c += pair.low;
+    d += pair.high;
+  }
+  const Doubles all = (a + b) + (c + d);
+  double total = 0;
+  for (std::int64_t lane = 0; lane < kLanes / 2; ++lane) total += all[lane];
+  return total;
 }
 
 }  // namespace trib::ops::simd

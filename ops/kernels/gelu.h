@@ -71,9 +71,10 @@ struct Place {
     constexpr float kIntervals = 2.5F;  // a unit
     // In this order not-a-number stays what it is.
     const simd::Vector t = simd::smaller(simd::set(6.0F), simd::abs(x));
-    const simd::Vector shifted = t * kIntervals + kRound;
+    const simd::Vector scale = simd::set(kIntervals);
+    const simd::Vector shifted = simd::multiply_add(t, scale, simd::set(kRound));
     interval = simd::cast<simd::Ints>(shifted);
-    distance = t * kIntervals - (shifted - kRound);
+    distance = simd::multiply_add(t, scale, kRound - shifted);
   }
 };
 
@@ -81,7 +82,7 @@ struct Place {
 inline simd::Vector half_plus_odd(const float (&table)[6][16], const Place& place, simd::Vector x) {
   simd::Vector p = simd::look_up(table[5], place.interval);
   for (int power = 4; power >= 0; --power) {
-    p = p * place.distance + simd::look_up(table[power], place.interval);
+    p = simd::multiply_add(p, place.distance, simd::look_up(table[power], place.interval));
   }
   const simd::Words sign = simd::cast<simd::Words>(x) & 0x80000000U;
   return simd::cast<simd::Vector>(simd::cast<simd::Words>(p) ^ sign) + 0.5F;
@@ -104,11 +105,19 @@ struct GeluAndSlope {
   }
 };
 
+/// How the functions below store vectors, unless told otherwise: plainly.
+struct PlainWriter {
+  template <class T, class Extent>
+  void operator()(T* to, simd::Vector x, Extent extent) const {
+    simd::store(to, x, extent);
+  }
+};
+
 /// y = gelu(x) on the calling thread. y may be x.
-template <class To, class From>
-void gelu_range(To* y, const From* x, std::int64_t count) {
+template <class To, class From, class Writer = PlainWriter>
+void gelu_range(To* y, const From* x, std::int64_t count, Writer write = {}) {
   simd::for_vectors(count, [=](std::int64_t i, auto extent) {
-    simd::store(y + i, gelu(simd::load(x + i, extent)), extent);
+    write(y + i, gelu(simd::load(x + i, extent)), extent);
   });
 }
 
@@ -127,21 +136,22 @@ void bias_gelu_range(To* y, To* x, const From* sum, const float* bias, std::int6
 
 /// dx = dy * gelu'(x) and, unless null, activated = gelu(x), on the calling thread. dx may be dy,
 /// activated may be x.
-template <class To, class Dy, class From>
-void gelu_backward_range(To* dx, From* activated, const Dy* dy, const From* x, std::int64_t count) {
+template <class To, class Dy, class From, class Writer = PlainWriter>
+void gelu_backward_range(To* dx, From* activated, const Dy* dy, const From* x, std::int64_t count,
+                         Writer write = {}) {
   if (activated == nullptr) {
     simd::for_vectors(count, [=](std::int64_t i, auto extent) {
       const simd::Vector value = simd::load(x + i, extent);
       const simd::Vector slope =
           gelu_detail::half_plus_odd(gelu_detail::kSlope, gelu_detail::Place(value), value);
-      simd::store(dx + i, simd::load(dy + i, extent) * slope, extent);
+      write(dx + i, simd::load(dy + i, extent) * slope, extent);
     });
     return;
   }
   simd::for_vectors(count, [=](std::int64_t i, auto extent) {
     const GeluAndSlope both(simd::load(x + i, extent));
-    simd::store(dx + i, simd::load(dy + i, extent) * both.slope, extent);
-    simd::store(activated + i, both.value, extent);
+    write(dx + i, simd::load(dy + i, extent) * both.slope, extent);
+    write(activated + i, both.value, extent);
   });
 }
 
