@@ -71,6 +71,15 @@ class Step(unittest.TestCase):
         self.assertIn("| `satellite_mae` | 16 |", result.stdout)
         self.assertEqual(result.stdout.count("| outside kernels |"), 2)
 
+    def test_comparison_of_threads_and_ranks(self):
+        result = subprocess.run(
+            [sys.executable, Path(STEP) / "compare.py", "--program", PROGRAM, "--mpirun", MPIRUN,
+             "--presets", "hyperspectral_mae", "--precisions", "fp32", "--only", "scaling",
+             "--repeats", "1", "--steps", "1"],
+            capture_output=True, text=True, env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1"))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("| `hyperspectral_mae` | fp32 |", result.stdout)
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])
