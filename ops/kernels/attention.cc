@@ -1,144 +1,110 @@
 #include "ops/kernels/attention.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <limits>
+#include <cstddef>
 #include <vector>
 
+#include "ops/base/kernel_profile.h"
 #include "ops/base/parallel.h"
+#include "ops/kernels/attention_block.h"
 #include "ops/kernels/gemm.h"
-#include "ops/kernels/vector_math.h"
+#include "ops/kernels/thread_scratch.h"
 
 namespace trib::ops {
 namespace {
 
-// Scores are held a block of queries x keys at a time: wide enough that the products inside run at
-// the speed of large ones, small enough for the L2 cache. Up to 128 tokens are a single block.
-constexpr std::int64_t kQueryBlock = 128;
-constexpr std::int64_t kKeyBlock = 128;
-// Work a task gets at least, and what a product costs beside its arithmetic, however small it is.
-constexpr std::int64_t kTaskFlops = std::int64_t{4} << 20;
-constexpr std::int64_t kProductFlops = std::int64_t{1} << 16;
-
-using Scores = std::array<float, kQueryBlock * kKeyBlock>;
-using PerQuery = std::array<float, kQueryBlock>;
+// Work a task of many heads gets at least, and what a head costs beside its arithmetic.
+constexpr std::int64_t kTaskFlops = std::int64_t{1} << 20;
+constexpr std::int64_t kHeadFlops = std::int64_t{1} << 16;
+// Fewer heads than this are cut along the queries.
+constexpr std::int64_t kFewHeads = 16;
+// A task packs the keys and values of its head for at most so many queries.
+constexpr std::int64_t kForwardQueries = 256;
 
 struct Shape {
   std::int64_t batch, tokens, heads, head_dim;
 
-  float scale() const { return 1.0F / std::sqrt(static_cast<float>(head_dim)); }
+  std::int64_t all_heads() const { return batch * heads; }
   std::int64_t out_ld() const { return heads * head_dim; }
   std::int64_t qkv_ld() const { return 3 * heads * head_dim; }
-  // First element of token 0 of head (b, h).
-  std::int64_t out_at(std::int64_t b, std::int64_t h) const {
-    return b * tokens * out_ld() + h * head_dim;
+  // First element of token 0 of a head.
+  std::int64_t out_at(std::int64_t head) const {
+    return head / heads * tokens * out_ld() + head % heads * head_dim;
   }
-  std::int64_t qkv_at(std::int64_t b, std::int64_t h) const {
-    return b * tokens * qkv_ld() + h * head_dim;
+  std::int64_t qkv_at(std::int64_t head) const {
+    return head / heads * tokens * qkv_ld() + head % heads * head_dim;
   }
-  std::int64_t lse_at(std::int64_t b, std::int64_t h) const { return (b * heads + h) * tokens; }
+  std::int64_t lse_at(std::int64_t head) const { return head * tokens; }
+  // Of one product of all queries and keys.
+  std::int64_t flops() const { return 2 * all_heads() * tokens * tokens * head_dim; }
+  std::int64_t numbers() const { return all_heads() * tokens * head_dim; }
+  // Heads a task takes if none is cut, for `products` products.
+  std::int64_t grain(std::int64_t products) const {
+    return kTaskFlops / (products * flops() / all_heads() + kHeadFlops);
+  }
 };
 
-// One head of one sample: its queries, keys and values within the packed buffer.
+// Parts that the queries of each head are cut into, whole blocks all but the last. From the shape
+// alone, never from the number of threads.
+struct QueryParts {
+  std::int64_t count, queries;
+
+  QueryParts(const Shape& shape, std::int64_t most_queries) {
+    const std::int64_t blocks = (shape.tokens + kAttentionQueries - 1) / kAttentionQueries;
+    const std::int64_t wanted = std::max((shape.tokens + most_queries - 1) / most_queries,
+                                         (kFewHeads + shape.all_heads() - 1) / shape.all_heads());
+    const std::int64_t part_blocks = std::max<std::int64_t>(blocks / std::min(wanted, blocks), 1);
+    queries = part_blocks * kAttentionQueries;
+    count = (blocks + part_blocks - 1) / part_blocks;
+  }
+};
+
+AttentionTask task_of(const Shape& shape, ConstFloatPtr qkv, std::int64_t head,
+                      std::int64_t q_begin, std::int64_t q_end) {
+  const ConstFloatPtr q = qkv + shape.qkv_at(head);
+  return {.q = q,
+          .k = q + shape.out_ld(),
+          .v = q + 2 * shape.out_ld(),
+          .qkv_ld = shape.qkv_ld(),
+          .out_ld = shape.out_ld(),
+          .tokens = shape.tokens,
+          .head_dim = shape.head_dim,
+          .q_begin = q_begin,
+          .q_end = std::min(q_end, shape.tokens)};
+}
+
+// dk or dv of tokens [begin, end): the sum of the parts, in order, times `factor`. The sums of the
+// first part become those of all.
 template <class Float>
-struct Head {
-  Float *q, *k, *v;
-
-  Head(Float* qkv, const Shape& shape, std::int64_t b, std::int64_t h)
-      : q(qkv + shape.qkv_at(b, h)), k(q + shape.out_ld()), v(k + shape.out_ld()) {}
-};
-
-void scale_row(float* row, float factor, std::int64_t count) {
+void store_sums(Float* to, std::int64_t ld, float* sums, std::int64_t parts,
+                std::int64_t part_stride, std::int64_t begin, std::int64_t end, std::int64_t dim,
+                float factor) {
+  const std::int64_t row = attention_row(dim);
+  for (std::int64_t n = begin; n < end; ++n) {
+    float* const sum = sums + n * row;
+    Float* const to_row = to + n * ld;
+    for (std::int64_t part = 1; part < parts; ++part) {
+      const float* const next = sum + part * part_stride;
 #pragma omp simd
-  for (std::int64_t i = 0; i < count; ++i) row[i] *= factor;
-}
-
-// Queries [q0, q0 + queries) of one head against all keys.
-void forward_block(float* out, float* lse, const Head<const float>& head, const Shape& shape,
-                   std::int64_t q0, std::int64_t queries) {
-  const auto [batch, tokens, heads, dim] = shape;
-  const std::int64_t ld = shape.qkv_ld(), out_ld = shape.out_ld();
-  alignas(64) Scores scores;
-  PerQuery largest, sum;
-  largest.fill(-std::numeric_limits<float>::infinity());
-  sum.fill(0.0F);
-  for (std::int64_t k0 = 0; k0 < tokens; k0 += kKeyBlock) {
-    const std::int64_t keys = std::min(kKeyBlock, tokens - k0);
-    gemm_serial(Transpose::no, Transpose::yes, queries, keys, dim, shape.scale(), head.q + q0 * ld,
-                ld, head.k + k0 * ld, ld, 0.0F, scores.data(), keys);
-    for (std::int64_t i = 0; i < queries; ++i) {
-      const auto row = static_cast<std::size_t>(i);
-      float* s = scores.data() + i * keys;
-      const float before = largest[row];
-      largest[row] = max_of(s, keys, before);
-      const float block_sum = exp_and_sum(s, largest[row], keys);
-      if (k0 == 0) {
-        sum[row] = block_sum;
-      } else {
-        const float shrink = vector_exp(before - largest[row]);
-        sum[row] = sum[row] * shrink + block_sum;
-        if (shrink != 1.0F) scale_row(out + (q0 + i) * out_ld, shrink, dim);
-      }
+      for (std::int64_t d = 0; d < dim; ++d) sum[d] += next[d];
     }
-    gemm_serial(Transpose::no, Transpose::no, queries, dim, keys, 1.0F, scores.data(), keys,
-                head.v + k0 * ld, ld, k0 == 0 ? 0.0F : 1.0F, out + q0 * out_ld, out_ld);
-  }
-  for (std::int64_t i = 0; i < queries; ++i) {
-    const auto row = static_cast<std::size_t>(i);
-    scale_row(out + (q0 + i) * out_ld, 1.0F / sum[row], dim);
-    lse[q0 + i] = largest[row] + std::log(sum[row]);
-  }
-}
-
-// From scores s and dp = dout v^T of a block: s becomes the weights p and dp the gradient of the
-// scaled scores, p * (dp - delta) * scale.
-void score_gradient(float* s, float* dp, const float* lse, const float* delta, float scale,
-                    std::int64_t queries, std::int64_t keys) {
-  for (std::int64_t i = 0; i < queries; ++i) {
-    float* p_row = s + i * keys;
-    float* dp_row = dp + i * keys;
-    const float lse_i = lse[i], delta_i = delta[i];
 #pragma omp simd
-    for (std::int64_t j = 0; j < keys; ++j) {
-      p_row[j] = vector_exp(p_row[j] - lse_i);
-      dp_row[j] = p_row[j] * (dp_row[j] - delta_i) * scale;
-    }
+    for (std::int64_t d = 0; d < dim; ++d) to_row[d] = Float(factor * sum[d]);
   }
 }
 
-// One head of one sample. Keys are the outer loop, so that every gradient is added up in order.
-void backward_head(const Head<float>& grad, const float* dout, const Head<const float>& head,
-                   const float* out, const float* lse, const Shape& shape) {
-  const auto [batch, tokens, heads, dim] = shape;
-  const std::int64_t ld = shape.qkv_ld(), out_ld = shape.out_ld();
-  alignas(64) Scores scores, dscores;
-  std::vector<float> delta(static_cast<std::size_t>(tokens));  // sum of p * dp of a query
-  for (std::int64_t i = 0; i < tokens; ++i) {
-    delta[static_cast<std::size_t>(i)] = dot(dout + i * out_ld, out + i * out_ld, dim);
-  }
-  for (std::int64_t k0 = 0; k0 < tokens; k0 += kKeyBlock) {
-    const std::int64_t keys = std::min(kKeyBlock, tokens - k0);
-    const float *k = head.k + k0 * ld, *v = head.v + k0 * ld;
-    for (std::int64_t q0 = 0; q0 < tokens; q0 += kQueryBlock) {
-      const std::int64_t queries = std::min(kQueryBlock, tokens - q0);
-      const float *q = head.q + q0 * ld, *dout_q = dout + q0 * out_ld;
-      const float add_to_keys = q0 == 0 ? 0.0F : 1.0F;
-      const float add_to_queries = k0 == 0 ? 0.0F : 1.0F;
-      gemm_serial(Transpose::no, Transpose::yes, queries, keys, dim, shape.scale(), q, ld, k, ld,
-                  0.0F, scores.data(), keys);
-      gemm_serial(Transpose::no, Transpose::yes, queries, keys, dim, 1.0F, dout_q, out_ld, v, ld,
-                  0.0F, dscores.data(), keys);
-      score_gradient(scores.data(), dscores.data(), lse + q0, delta.data() + q0, shape.scale(),
-                     queries, keys);
-      gemm_serial(Transpose::yes, Transpose::no, keys, dim, queries, 1.0F, scores.data(), keys,
-                  dout_q, out_ld, add_to_keys, grad.v + k0 * ld, ld);
-      gemm_serial(Transpose::yes, Transpose::no, keys, dim, queries, 1.0F, dscores.data(), keys, q,
-                  ld, add_to_keys, grad.k + k0 * ld, ld);
-      gemm_serial(Transpose::no, Transpose::no, queries, dim, keys, 1.0F, dscores.data(), keys, k,
-                  ld, add_to_queries, grad.q + q0 * ld, ld);
-    }
-  }
+// Gradients of the keys and values of one head; the sums of each part hold dk, then dv.
+void store_key_gradients(const Shape& shape, FloatPtr dq, float* sums, std::int64_t parts,
+                         std::int64_t begin, std::int64_t end) {
+  const std::int64_t plane = shape.tokens * attention_row(shape.head_dim);
+  const float scale = 1.0F / std::sqrt(static_cast<float>(shape.head_dim));
+  with_float_type(dq, [&](auto* q) {
+    store_sums(q + shape.out_ld(), shape.qkv_ld(), sums, parts, 2 * plane, begin, end,
+               shape.head_dim, scale);
+    store_sums(q + 2 * shape.out_ld(), shape.qkv_ld(), sums + plane, parts, 2 * plane, begin, end,
+               shape.head_dim, 1.0F);
+  });
 }
 
 }  // namespace
@@ -146,19 +112,22 @@ void backward_head(const Head<float>& grad, const float* dout, const Head<const 
 void attention_forward(FloatPtr out_bnhd, float* lse_bhn, ConstFloatPtr qkv_bn3hd,
                        std::int64_t batch, std::int64_t tokens, std::int64_t heads,
                        std::int64_t head_dim) {
-  float* const out = out_bnhd.as<float>();
-  const float* const qkv = qkv_bn3hd.as<float>();
   const Shape shape{batch, tokens, heads, head_dim};
-  const std::int64_t blocks = (tokens + kQueryBlock - 1) / kQueryBlock;
-  const std::int64_t flops =
-      2 * (2 * std::min(tokens, kQueryBlock) * tokens * head_dim + kProductFlops);
+  if (shape.all_heads() * tokens == 0) return;
+  const KernelScope scope(
+      "attention_forward", {batch, tokens, heads, head_dim}, static_cast<double>(2 * shape.flops()),
+      static_cast<double>(4 * shape.numbers()) * static_cast<double>(qkv_bn3hd.element_bytes()));
+  add_gemm_flops(2 * shape.flops());
+  const AttentionBlocks& blocks = attention_blocks(qkv_bn3hd.dtype()).front();
+  const QueryParts parts(shape, kForwardQueries);
   parallel_for(
-      batch * heads * blocks, kTaskFlops / flops, [=](std::int64_t begin, std::int64_t end) {
+      shape.all_heads() * parts.count, shape.grain(2), [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t i = begin; i < end; ++i) {
-          const std::int64_t q0 = i % blocks * kQueryBlock;
-          const std::int64_t h = i / blocks % heads, b = i / blocks / heads;
-          forward_block(out + shape.out_at(b, h), lse_bhn + shape.lse_at(b, h),
-                        Head(qkv, shape, b, h), shape, q0, std::min(kQueryBlock, tokens - q0));
+          const std::int64_t head = i / parts.count;
+          const std::int64_t q0 = i % parts.count * parts.queries;
+          const AttentionTask task = task_of(shape, qkv_bn3hd, head, q0, q0 + parts.queries);
+          blocks.forward(out_bnhd + shape.out_at(head), lse_bhn + shape.lse_at(head), task,
+                         thread_scratch(attention_forward_scratch(task)));
         }
       });
 }
@@ -166,16 +135,51 @@ void attention_forward(FloatPtr out_bnhd, float* lse_bhn, ConstFloatPtr qkv_bn3h
 void attention_backward(FloatPtr dqkv_bn3hd, ConstFloatPtr dout_bnhd, ConstFloatPtr qkv_bn3hd,
                         ConstFloatPtr out_bnhd, const float* lse_bhn, std::int64_t batch,
                         std::int64_t tokens, std::int64_t heads, std::int64_t head_dim) {
-  float* const dqkv = dqkv_bn3hd.as<float>();
-  const float *const qkv = qkv_bn3hd.as<float>(), *const out = out_bnhd.as<float>();
-  const float* const dout = dout_bnhd.as<float>();
   const Shape shape{batch, tokens, heads, head_dim};
-  const std::int64_t flops = 5 * (2 * tokens * tokens * head_dim + kProductFlops);
-  parallel_for(batch * heads, kTaskFlops / flops, [=](std::int64_t begin, std::int64_t end) {
+  if (shape.all_heads() * tokens == 0) return;
+  const KernelScope scope(
+      "attention_backward", {batch, tokens, heads, head_dim},
+      static_cast<double>(5 * shape.flops()),
+      static_cast<double>(8 * shape.numbers()) * static_cast<double>(qkv_bn3hd.element_bytes()));
+  add_gemm_flops(5 * shape.flops());
+  const AttentionBlocks& blocks = attention_blocks(qkv_bn3hd.dtype()).front();
+  const QueryParts parts(shape, tokens);
+  const std::int64_t plane = tokens * attention_row(head_dim);
+  // Kept from call to call: no task of an outer loop can come in between, see parallel_for.
+  thread_local std::vector<float> kept_sums;
+  if (parts.count > 1) {
+    kept_sums.resize(std::max(
+        kept_sums.size(), static_cast<std::size_t>(2 * plane * parts.count * shape.all_heads())));
+  }
+  float* const part_sums = kept_sums.data();
+
+  parallel_for(
+      shape.all_heads() * parts.count, shape.grain(5), [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const std::int64_t head = i / parts.count, q0 = i % parts.count * parts.queries;
+          const AttentionTask task = task_of(shape, qkv_bn3hd, head, q0, q0 + parts.queries);
+          const FloatPtr dq = dqkv_bn3hd + shape.qkv_at(head);
+          const std::int64_t own_sums = parts.count > 1 ? 0 : 2 * plane;
+          float* const scratch = thread_scratch(own_sums + attention_backward_scratch(task));
+          float* const sums = parts.count > 1 ? part_sums + 2 * plane * i : scratch;
+          blocks.backward({.dout = dout_bnhd + shape.out_at(head),
+                           .out = out_bnhd + shape.out_at(head),
+                           .lse = lse_bhn + shape.lse_at(head),
+                           .dq = dq,
+                           .dk_sums = sums,
+                           .dv_sums = sums + plane},
+                          task, scratch + own_sums);
+          if (parts.count == 1) store_key_gradients(shape, dq, sums, 1, 0, tokens);
+        }
+      });
+  if (parts.count == 1) return;
+  const std::int64_t slices = (tokens + kAttentionQueries - 1) / kAttentionQueries;
+  parallel_for(shape.all_heads() * slices, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t h = i % heads, b = i / heads;
-      backward_head(Head(dqkv, shape, b, h), dout + shape.out_at(b, h), Head(qkv, shape, b, h),
-                    out + shape.out_at(b, h), lse_bhn + shape.lse_at(b, h), shape);
+      const std::int64_t head = i / slices, n0 = i % slices * kAttentionQueries;
+      store_key_gradients(shape, dqkv_bn3hd + shape.qkv_at(head),
+                          part_sums + 2 * plane * parts.count * head, parts.count, n0,
+                          std::min(n0 + kAttentionQueries, tokens));
     }
   });
 }

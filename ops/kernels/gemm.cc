@@ -109,6 +109,10 @@ std::int64_t gemm_flops() {
   return flops_done.load(std::memory_order_relaxed);
 }
 
+void add_gemm_flops(std::int64_t flops) {
+  flops_done.fetch_add(flops, std::memory_order_relaxed);
+}
+
 const char* gemm_description() {
   if (has_gemm_avx512_bf16()) return "float32 AVX-512, bfloat16 AVX512_BF16";
   return has_gemm_avx512_f32() ? "float32 AVX-512, bfloat16 by float32"

@@ -40,5 +40,7 @@ const char* gemm_description();
 
 /// Floating-point operations done by gemm and gemm_serial in this process so far (2*m*n*k a call).
 std::int64_t gemm_flops();
+/// Count operations of products done elsewhere.
+void add_gemm_flops(std::int64_t flops);
 
 }  // namespace trib::ops

@@ -1,0 +1,358 @@
+// Attention of a block of queries for one instruction set, after attention_tile.inc.h. Included by
+// attention_block.cc; not a header of its own.
+//
+// Scores are held transposed, [key, query]: queries lie along the lanes of vectors, so that maxima,
+// sums and rescaling need no step across lanes, and keys and values are read one unit at a time
+// from rows as they come.
+//
+//   s^T = k q^T          p^T = exp(s^T - max)         o^T  += v^T p^T
+//   dp^T = v do^T        ds^T = p^T (dp^T - delta)    dq^T += k^T ds^T
+//   dv += p^T do         dk += ds^T q
+//
+// Legend: i query of the block, j key, d dim of the head, 2 a pair of bfloat16 within a unit.
+
+constexpr std::int64_t kQueries = kAttentionQueries;
+
+template <class Math>
+constexpr std::int64_t units(std::int64_t count) {
+  return (count + Math::kPerUnit - 1) / Math::kPerUnit;
+}
+
+inline std::int64_t round_up_lanes(std::int64_t count) {
+  return (count + kLanes - 1) / kLanes * kLanes;
+}
+
+// Where block number `block` of `blocks` begins: whole pieces, about as many in each block.
+inline std::int64_t block_begin(std::int64_t block, std::int64_t blocks, std::int64_t count,
+                                std::int64_t piece) {
+  return std::min(block * ((count + piece - 1) / piece) / blocks * piece, count);
+}
+
+// Call body(first, count) for blocks of queries, whole vectors all but the last.
+template <class Body>
+void for_query_blocks(const AttentionTask& t, const Body& body) {
+  const std::int64_t count = t.q_end - t.q_begin, blocks = (count + kQueries - 1) / kQueries;
+  for (std::int64_t i = 0; i < blocks; ++i) {
+    const std::int64_t begin = block_begin(i, blocks, count, kLanes);
+    body(t.q_begin + begin, block_begin(i + 1, blocks, count, kLanes) - begin);
+  }
+}
+
+// The same for blocks of keys, pairs all but the last.
+template <class Body>
+void for_key_blocks(std::int64_t tokens, const Body& body) {
+  const std::int64_t blocks = (tokens + kAttentionKeys - 1) / kAttentionKeys;
+  for (std::int64_t i = 0; i < blocks; ++i) {
+    const std::int64_t begin = block_begin(i, blocks, tokens, 2);
+    body(begin, block_begin(i + 1, blocks, tokens, 2) - begin);
+  }
+}
+
+// Hands out parts of the scratch memory.
+class Scratch {
+ public:
+  explicit Scratch(float* memory) : next_(memory) {}
+  float* floats(std::int64_t rows, std::int64_t columns) {
+    float* const part = next_;
+    next_ += rows * columns;
+    return part;
+  }
+  Unit* matrix(std::int64_t rows, std::int64_t columns) {
+    return reinterpret_cast<Unit*>(floats(rows, columns));
+  }
+
+ private:
+  float* next_;
+};
+
+// Rows of `dim` numbers as units along the row, zeros up to `row_units`.
+template <class Math, class Float>
+void pack_rows(Unit* to, std::int64_t row_units, const Float* from, std::int64_t ld,
+               std::int64_t rows, std::int64_t dim) {
+  for (std::int64_t i = 0; i < rows; ++i, to += row_units, from += ld) {
+    if constexpr (Math::kPerUnit == 2) {
+      auto* const row = reinterpret_cast<std::uint16_t*>(to);
+      std::memcpy(row, from, static_cast<std::size_t>(dim) * 2);
+      std::fill(row + dim, row + 2 * row_units, std::uint16_t{0});
+    } else {
+      auto* const row = reinterpret_cast<float*>(to);
+#pragma omp simd
+      for (std::int64_t d = 0; d < dim; ++d) row[d] = static_cast<float>(from[d]);
+      std::fill(row + dim, row + row_units, 0.0F);
+    }
+  }
+}
+
+// Units along the column: of bfloat16, rows 2i and 2i + 1 become one row of pairs. Zeros up to
+// `row_units` and for the row that an odd number lacks.
+template <class Math, class Float>
+void pack_columns(Unit* to, std::int64_t row_units, const Float* from, std::int64_t ld,
+                  std::int64_t rows, std::int64_t dim) {
+  if constexpr (Math::kPerUnit == 1) {
+    pack_rows<Math>(to, row_units, from, ld, rows, dim);
+  } else {
+    for (std::int64_t i = 0; i < rows; i += 2, to += row_units, from += 2 * ld) {
+      if (i + 1 < rows) {
+        const Float* const second = from + ld;
+#pragma omp simd
+        for (std::int64_t d = 0; d < dim; ++d) {
+          to[d] = from[d].bits | static_cast<Unit>(second[d].bits) << 16;
+        }
+      } else {
+        for (std::int64_t d = 0; d < dim; ++d) to[d] = from[d].bits;
+      }
+      std::fill(to + dim, to + row_units, 0U);
+    }
+  }
+}
+
+// Numbers that are units where they lie need no packing.
+template <class Math, class Float>
+constexpr bool kIsUnit = Math::kPerUnit == 1 && sizeof(Float) == sizeof(Unit);
+
+// The matrix of keys or values, units along the row: the left operand of products over dims.
+template <class Math, class Float>
+Left rows_of_units(Unit* scratch, const Float* from, std::int64_t ld, std::int64_t rows,
+                   std::int64_t dim) {
+  constexpr int kPer = kIsUnit<Math, Float> ? 1 : 2;
+  if (kIsUnit<Math, Float> || (Math::kPerUnit == 2 && dim % 2 == 0 && ld % 2 == 0)) {
+    return {reinterpret_cast<const Unit*>(from), ld / kPer, 1};
+  }
+  pack_rows<Math>(scratch, units<Math>(dim), from, ld, rows, dim);
+  return {scratch, units<Math>(dim), 1};
+}
+
+// The same for products over the keys: transposed, units along the column.
+template <class Math, class Float>
+Left columns_of_units(Unit* scratch, const Float* from, std::int64_t ld, std::int64_t rows,
+                      std::int64_t dim) {
+  if constexpr (kIsUnit<Math, Float>) return {reinterpret_cast<const Unit*>(from), 1, ld};
+  pack_columns<Math>(scratch, dim, from, ld, rows, dim);
+  return {scratch, 1, dim};
+}
+
+// Queries or gradients of outputs as the right operand of products over queries.
+template <class Math, class Float>
+Right right_of_units(Unit* scratch, std::int64_t row, const Float* from, std::int64_t ld,
+                     std::int64_t rows, std::int64_t dim) {
+  if constexpr (kIsUnit<Math, Float>) {
+    if (dim % kLanes == 0) return {reinterpret_cast<const Unit*>(from), ld};
+  }
+  pack_columns<Math>(scratch, row, from, ld, rows, dim);
+  return {scratch, row};
+}
+
+// Rows of numbers to [dim units, kQueries], zeros in the lanes beyond `rows`.
+template <class Math, class Float>
+void transpose_rows(Unit* to, Unit* scratch, const Float* from, std::int64_t ld, std::int64_t rows,
+                    std::int64_t dim) {
+  const std::int64_t lanes = round_up_lanes(rows), columns = round_up_lanes(units<Math>(dim));
+  if constexpr (kIsUnit<Math, Float>) {
+    if (rows == lanes && dim == columns) {
+      transpose(to, kQueries, reinterpret_cast<const Unit*>(from), ld, lanes, columns);
+      return;
+    }
+  }
+  pack_rows<Math>(scratch, columns, from, ld, rows, dim);
+  std::fill_n(scratch + rows * columns, (lanes - rows) * columns, 0U);
+  transpose(to, kQueries, scratch, columns, lanes, columns);
+}
+
+template <class Float>
+void unpack_rows(Float* to, std::int64_t ld, const float* from, std::int64_t from_ld,
+                 std::int64_t rows, std::int64_t dim) {
+  for (std::int64_t i = 0; i < rows; ++i, to += ld, from += from_ld) {
+#pragma omp simd
+    for (std::int64_t d = 0; d < dim; ++d) to[d] = Float(from[d]);
+  }
+}
+
+// Softmax over the keys seen so far, of every query.
+struct OnlineSoftmax {
+  alignas(64) float largest[kQueries], sum[kQueries], shrink[kQueries];
+
+  OnlineSoftmax() {
+    std::fill_n(largest, kQueries, -std::numeric_limits<float>::infinity());
+    std::fill_n(sum, kQueries, 0.0F);
+  }
+
+  // Scores become weights, up to a factor. Sums of former keys are to be multiplied by `shrink`.
+  void add(float* s_ji, std::int64_t keys, std::int64_t lanes, float scale) {
+    for (std::int64_t i0 = 0; i0 < lanes; i0 += kLanes) {
+      alignas(64) float before[kLanes], top[kLanes], total[kLanes];
+#pragma omp simd
+      for (int i = 0; i < kLanes; ++i) {
+        before[i] = largest[i0 + i];
+        top[i] = -std::numeric_limits<float>::infinity();
+      }
+      for (std::int64_t j = 0; j < keys; ++j) {
+        const float* s = s_ji + j * kQueries + i0;
+#pragma omp simd
+        for (int i = 0; i < kLanes; ++i) top[i] = s[i] > top[i] ? s[i] : top[i];
+      }
+#pragma omp simd
+      for (int i = 0; i < kLanes; ++i) {
+        const float scaled = scale * top[i];
+        top[i] = scaled > before[i] ? scaled : before[i];
+        const float factor = vector_exp(before[i] - top[i]);
+        shrink[i0 + i] = factor;
+        total[i] = sum[i0 + i] * factor;
+        largest[i0 + i] = top[i];
+      }
+      for (std::int64_t j = 0; j < keys; ++j) {
+        float* s = s_ji + j * kQueries + i0;
+#pragma omp simd
+        for (int i = 0; i < kLanes; ++i) {
+          s[i] = vector_exp(s[i] * scale - top[i]);
+          total[i] += s[i];
+        }
+      }
+#pragma omp simd
+      for (int i = 0; i < kLanes; ++i) sum[i0 + i] = total[i];
+    }
+  }
+};
+
+inline void scale_lanes(float* x_di, const float* factor_i, std::int64_t dim, std::int64_t lanes) {
+  for (std::int64_t d = 0; d < dim; ++d) {
+#pragma omp simd
+    for (std::int64_t i = 0; i < lanes; ++i) x_di[d * kQueries + i] *= factor_i[i];
+  }
+}
+
+template <class Math, class Float>
+void forward(FloatPtr out_ptr, float* lse, const AttentionTask& t, float* memory) {
+  const std::int64_t dim = t.head_dim, ld = t.qkv_ld, tokens = t.tokens;
+  const std::int64_t row = attention_row(dim);
+  const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
+  Scratch scratch(memory);
+  Unit* const rows_id = scratch.matrix(kQueries, row);
+  Unit* const q_di = scratch.matrix(row, kQueries);
+  float* const s_ji = scratch.floats(kAttentionKeys, kQueries);
+  Unit* const p_ji = Math::kPerUnit == 1 ? reinterpret_cast<Unit*>(s_ji)
+                                         : scratch.matrix(kAttentionKeys / 2, kQueries);
+  float* const out_di = scratch.floats(row, kQueries);
+  const Left k = rows_of_units<Math>(scratch.matrix(tokens, units<Math>(dim)), t.k.as<Float>(), ld,
+                                     tokens, dim);
+  const Left v = columns_of_units<Math>(scratch.matrix(units<Math>(tokens), dim), t.v.as<Float>(),
+                                        ld, tokens, dim);
+
+  for_query_blocks(t, [&](std::int64_t q0, std::int64_t queries) {
+    const std::int64_t lanes = round_up_lanes(queries);
+    transpose_rows<Math>(q_di, rows_id, t.q.as<Float>() + q0 * ld, ld, queries, dim);
+    OnlineSoftmax softmax;
+    for_key_blocks(tokens, [&](std::int64_t k0, std::int64_t keys) {
+      product<Math>(false, {s_ji, kQueries}, k.from_row(k0), {q_di, kQueries}, keys, lanes,
+                    units<Math>(dim));
+      softmax.add(s_ji, keys, lanes, scale);
+      if (k0 > 0) scale_lanes(out_di, softmax.shrink, dim, lanes);
+      if constexpr (Math::kPerUnit == 2) Math::pair_rows(p_ji, s_ji, kQueries, keys);
+      product<Math>(k0 > 0, {out_di, kQueries}, v.from_inner(k0 / Math::kPerUnit), {p_ji, kQueries},
+                    dim, lanes, units<Math>(keys));
+    });
+    for (std::int64_t i = 0; i < queries; ++i) {
+      lse[q0 + i] = softmax.largest[i] + std::log(softmax.sum[i]);
+    }
+    for (std::int64_t i = 0; i < lanes; ++i) softmax.shrink[i] = 1.0F / softmax.sum[i];
+    scale_lanes(out_di, softmax.shrink, dim, lanes);
+    transpose(rows_id, row, reinterpret_cast<Unit*>(out_di), kQueries, round_up_lanes(dim), lanes);
+    unpack_rows(out_ptr.as<Float>() + q0 * t.out_ld, t.out_ld, reinterpret_cast<float*>(rows_id),
+                row, queries, dim);
+  });
+}
+
+// s becomes the weights p and dp the gradient ds of the scaled scores.
+inline void score_gradient(float* s_ji, float* dp_ji, const float* lse_i, const float* delta_i,
+                           float scale, std::int64_t keys, std::int64_t lanes) {
+  for (std::int64_t j = 0; j < keys; ++j, s_ji += kQueries, dp_ji += kQueries) {
+#pragma omp simd
+    for (std::int64_t i = 0; i < lanes; ++i) {
+      const float p = vector_exp(s_ji[i] * scale - lse_i[i]);
+      s_ji[i] = p;
+      dp_ji[i] = p * (dp_ji[i] - delta_i[i]);
+    }
+  }
+}
+
+// Sum of x * y.
+template <class Float>
+[[gnu::noinline]] float row_dot(const Float* x, const Float* y, std::int64_t dim) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t d = 0; d < dim; ++d) sum += static_cast<float>(x[d]) * static_cast<float>(y[d]);
+  return sum;
+}
+
+template <class Math, class Float>
+void backward(const AttentionGradient& g, const AttentionTask& t, float* memory) {
+  const std::int64_t dim = t.head_dim, ld = t.qkv_ld, tokens = t.tokens;
+  const std::int64_t row = attention_row(dim), columns = round_up_lanes(dim);
+  const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
+  constexpr bool kPairs = Math::kPerUnit == 2;
+  constexpr std::int64_t kLeftRow = kQueries / Math::kPerUnit;
+  Scratch scratch(memory);
+  Unit* const rows_id = scratch.matrix(kQueries, row);
+  Unit* const q_id = scratch.matrix(kQueries, row);
+  Unit* const dout_id = scratch.matrix(kQueries, row);
+  Unit* const q_di = scratch.matrix(row, kQueries);
+  Unit* const dout_di = scratch.matrix(row, kQueries);
+  float* const dq_di = scratch.floats(row, kQueries);
+  float* const p_ji = scratch.floats(kAttentionKeys, kQueries);
+  float* const ds_ji = scratch.floats(kAttentionKeys, kQueries);
+  // As left operands, pairs along the queries; as the right one, pairs along the keys.
+  Unit *p_left = reinterpret_cast<Unit*>(p_ji), *ds_left = reinterpret_cast<Unit*>(ds_ji);
+  Unit* ds_right = ds_left;
+  if constexpr (kPairs) {
+    p_left = scratch.matrix(kAttentionKeys, kLeftRow);
+    ds_left = scratch.matrix(kAttentionKeys, kLeftRow);
+    ds_right = scratch.matrix(kAttentionKeys / 2, kQueries);
+  }
+  const Float* const keys_of_head = t.k.as<Float>();
+  const Left k =
+      rows_of_units<Math>(scratch.matrix(tokens, units<Math>(dim)), keys_of_head, ld, tokens, dim);
+  const Left v = rows_of_units<Math>(scratch.matrix(tokens, units<Math>(dim)), t.v.as<Float>(), ld,
+                                     tokens, dim);
+  const Left k_over_keys = columns_of_units<Math>(scratch.matrix(units<Math>(tokens), dim),
+                                                  keys_of_head, ld, tokens, dim);
+
+  for_query_blocks(t, [&](std::int64_t q0, std::int64_t queries) {
+    const std::int64_t lanes = round_up_lanes(queries);
+    const bool add_to_keys = q0 > t.q_begin;
+    const Float* const q = t.q.as<Float>() + q0 * ld;
+    const Float* const dout = g.dout.as<Float>() + q0 * t.out_ld;
+    const Float* const out = g.out.as<Float>() + q0 * t.out_ld;
+    transpose_rows<Math>(q_di, rows_id, q, ld, queries, dim);
+    transpose_rows<Math>(dout_di, rows_id, dout, t.out_ld, queries, dim);
+    const Right q_over_queries = right_of_units<Math>(q_id, row, q, ld, queries, dim);
+    const Right dout_over_queries =
+        right_of_units<Math>(dout_id, row, dout, t.out_ld, queries, dim);
+    alignas(64) float lse_i[kQueries] = {}, delta_i[kQueries] = {};  // delta: sum of p * dp
+    for (std::int64_t i = 0; i < queries; ++i) {
+      lse_i[i] = g.lse[q0 + i];
+      delta_i[i] = row_dot(dout + i * t.out_ld, out + i * t.out_ld, dim);
+    }
+    for_key_blocks(tokens, [&](std::int64_t k0, std::int64_t keys) {
+      product<Math>(false, {p_ji, kQueries}, k.from_row(k0), {q_di, kQueries}, keys, lanes,
+                    units<Math>(dim));
+      product<Math>(false, {ds_ji, kQueries}, v.from_row(k0), {dout_di, kQueries}, keys, lanes,
+                    units<Math>(dim));
+      score_gradient(p_ji, ds_ji, lse_i, delta_i, scale, keys, lanes);
+      if constexpr (kPairs) {
+        Math::pair_along_rows(p_left, p_ji, keys * kQueries);
+        Math::pair_along_rows(ds_left, ds_ji, keys * kQueries);
+        Math::pair_rows(ds_right, ds_ji, kQueries, keys);
+      }
+      product<Math>(add_to_keys, {g.dv_sums + k0 * row, row}, {p_left, kLeftRow, 1},
+                    dout_over_queries, keys, columns, units<Math>(queries));
+      product<Math>(add_to_keys, {g.dk_sums + k0 * row, row}, {ds_left, kLeftRow, 1},
+                    q_over_queries, keys, columns, units<Math>(queries));
+      product<Math>(k0 > 0, {dq_di, kQueries}, k_over_keys.from_inner(k0 / Math::kPerUnit),
+                    {ds_right, kQueries}, dim, lanes, units<Math>(keys));
+    });
+    std::fill_n(lse_i, kQueries, scale);
+    scale_lanes(dq_di, lse_i, dim, lanes);
+    transpose(rows_id, row, reinterpret_cast<Unit*>(dq_di), kQueries, columns, lanes);
+    unpack_rows(g.dq.as<Float>() + q0 * ld, ld, reinterpret_cast<float*>(rows_id), row, queries,
+                dim);
+  });
+}

@@ -1,0 +1,209 @@
+// Products of small matrices as blocked attention needs them, for one instruction set. Included by
+// attention_block.cc within a namespace of that set; not a header of its own.
+//
+// Operands are arrays of units of 32 bits: a float32, or two bfloat16 that are neighbours along the
+// inner axis. So the same loops serve both types; only the multiply-add of a unit differs.
+//
+//   a   any strides; one unit at a time is copied to all lanes of a vector
+//   b   [inner, columns], a row a multiple of kLanes units long and contiguous
+//   c   [rows, columns] float32, row-major
+//
+// TRIB_LANES and TRIB_ACCUMULATORS say how many floats a vector register has, and how many
+// registers may hold sums.
+
+constexpr int kLanes = TRIB_LANES;
+constexpr int kMaxVecs = TRIB_ACCUMULATORS >= 24 ? 4 : 2;
+
+using Unit = std::uint32_t;
+using Vec = float __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+using UnitVec = Unit __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+
+struct Float32Math {
+  static constexpr int kPerUnit = 1;
+  static Vec multiply_add(Vec sum, UnitVec a, UnitVec b) {
+    return sum + reinterpret_cast<Vec>(a) * reinterpret_cast<Vec>(b);
+  }
+};
+
+#ifdef TRIB_BFLOAT16_DOT
+struct BFloat16Math {
+  static constexpr int kPerUnit = 2;
+  static Vec multiply_add(Vec sum, UnitVec a, UnitVec b) {
+    // With the intrinsic GCC 12 copies all sums to memory at every step of the inner loop.
+    asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+    return sum;
+  }
+
+  using Halves = std::uint16_t __attribute__((vector_size(4 * kLanes)));
+
+  // The lanes of `first`, rounded, then those of `second`.
+  static Halves rounded(const float* first, const float* second) {
+    return reinterpret_cast<Halves>(_mm512_cvtne2ps_pbh(*reinterpret_cast<const Vec*>(second),
+                                                        *reinterpret_cast<const Vec*>(first)));
+  }
+  static void store(Unit* to, Halves pairs) {
+    *reinterpret_cast<UnitVec*>(to) = reinterpret_cast<UnitVec>(pairs);
+  }
+
+  // Neighbours become pairs; `count` is a multiple of 2 kLanes.
+  static void pair_along_rows(Unit* to, const float* from, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; i += 2 * kLanes) {
+      store(to + i / 2, rounded(from + i, from + i + kLanes));
+    }
+  }
+
+  // Rows 2j and 2j + 1 become one of pairs. An odd number of rows gets one more, of zeros.
+  static void pair_rows(Unit* to, float* from, std::int64_t ld, std::int64_t rows) {
+    Halves alternating;
+    for (int i = 0; i < 2 * kLanes; ++i) {
+      alternating[i] = static_cast<std::uint16_t>(i / 2 + i % 2 * kLanes);
+    }
+    if (rows % 2 != 0) std::fill_n(from + rows * ld, ld, 0.0F);
+    for (std::int64_t j = 0; j < rows; j += 2, from += 2 * ld, to += ld) {
+      for (std::int64_t i = 0; i < ld; i += kLanes) {
+        store(to + i, __builtin_shuffle(rounded(from + i, from + ld + i), alternating));
+      }
+    }
+  }
+};
+#endif
+
+// Strides in units.
+struct Left {
+  const Unit* data;
+  std::int64_t row_stride, inner_stride;
+
+  Left from_row(std::int64_t row) const {
+    return {data + row * row_stride, row_stride, inner_stride};
+  }
+  Left from_inner(std::int64_t inner) const {
+    return {data + inner * inner_stride, row_stride, inner_stride};
+  }
+};
+struct Right {
+  const Unit* data;
+  std::int64_t ld;
+};
+struct Sums {
+  float* data;
+  std::int64_t ld;
+};
+
+// A tile of kRows rows and kVecs vectors, held in registers over the whole inner axis.
+template <class Math, bool kAdd, int kRows, int kVecs>
+void tile(Sums c, Left a, Right b, std::int64_t inner) {
+  Vec sum[kRows][kVecs];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kVecs; ++j) {
+      sum[i][j] = kAdd ? *reinterpret_cast<const Vec*>(c.data + i * c.ld + j * kLanes) : Vec{};
+    }
+  }
+  const Unit* a_k = a.data;
+  const Unit* b_k = b.data;
+  for (std::int64_t k = 0; k < inner; ++k, a_k += a.inner_stride, b_k += b.ld) {
+    UnitVec b_row[kVecs];
+#pragma GCC unroll 4
+    for (int j = 0; j < kVecs; ++j) {
+      b_row[j] = *reinterpret_cast<const UnitVec*>(b_k + j * kLanes);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      const UnitVec a_unit = UnitVec{} + a_k[i * a.row_stride];
+#pragma GCC unroll 4
+      for (int j = 0; j < kVecs; ++j) {
+        sum[i][j] = Math::multiply_add(sum[i][j], a_unit, b_row[j]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kVecs; ++j) {
+      *reinterpret_cast<Vec*>(c.data + i * c.ld + j * kLanes) = sum[i][j];
+    }
+  }
+}
+
+// All rows of kVecs vectors: tiles of kRows, then smaller ones.
+template <class Math, bool kAdd, int kRows, int kVecs>
+void column_panel(Sums c, Left a, const Right& b, std::int64_t rows, std::int64_t inner) {
+  for (; rows >= kRows; rows -= kRows) {
+    tile<Math, kAdd, kRows, kVecs>(c, a, b, inner);
+    c.data += kRows * c.ld;
+    a.data += kRows * a.row_stride;
+  }
+  if constexpr (kRows > 1) {
+    constexpr int kFewer = kRows > 8 ? 8 : kRows > 4 ? 4 : kRows / 2;
+    if (rows > 0) column_panel<Math, kAdd, kFewer, kVecs>(c, a, b, rows, inner);
+  }
+}
+
+template <class Math, bool kAdd, int kVecs = kMaxVecs>
+void column_panels(Sums c, const Left& a, Right b, std::int64_t rows, std::int64_t columns,
+                   std::int64_t inner) {
+  constexpr int kRows = std::min(TRIB_ACCUMULATORS / kVecs, 16);
+  for (; columns >= kVecs * kLanes; columns -= kVecs * kLanes) {
+    column_panel<Math, kAdd, kRows, kVecs>(c, a, b, rows, inner);
+    c.data += kVecs * kLanes;
+    b.data += kVecs * kLanes;
+  }
+  if constexpr (kVecs > 1) {
+    if (columns > 0) column_panels<Math, kAdd, kVecs - 1>(c, a, b, rows, columns, inner);
+  }
+}
+
+// c = a b, or c += a b. `columns` is a multiple of kLanes, `inner` counts units.
+template <class Math>
+void product(bool add, const Sums& c, const Left& a, const Right& b, std::int64_t rows,
+             std::int64_t columns, std::int64_t inner) {
+  if (add) {
+    column_panels<Math, true>(c, a, b, rows, columns, inner);
+  } else {
+    column_panels<Math, false>(c, a, b, rows, columns, inner);
+  }
+}
+
+// Lane number `lane` of the pair (x, y) exchanged in blocks of kStep lanes: one step of a
+// transposition. The first result takes the even blocks of both, the second the odd ones.
+template <int kStep>
+void exchange(UnitVec& x, UnitVec& y) {
+  UnitVec even, odd;
+  for (int i = 0; i < kLanes; ++i) {
+    const auto lane = static_cast<Unit>(i);
+    even[i] = (i & kStep) == 0 ? lane : lane - kStep + kLanes;
+    odd[i] = (i & kStep) == 0 ? lane + kStep : lane + kLanes;
+  }
+  const UnitVec low = __builtin_shuffle(x, y, even);
+  y = __builtin_shuffle(x, y, odd);
+  x = low;
+}
+
+template <int kStep>
+void exchange_all(UnitVec (&rows)[kLanes]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i) {
+    if ((i & kStep) == 0) exchange<kStep>(rows[i], rows[i + kStep]);
+  }
+  if constexpr (kStep > 1) exchange_all<kStep / 2>(rows);
+}
+
+// to[j][i] = from[i][j]; rows and columns multiples of kLanes.
+inline void transpose(Unit* to, std::int64_t to_ld, const Unit* from, std::int64_t from_ld,
+                      std::int64_t rows, std::int64_t columns) {
+  for (std::int64_t i0 = 0; i0 < rows; i0 += kLanes) {
+    for (std::int64_t j0 = 0; j0 < columns; j0 += kLanes) {
+      UnitVec block[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) {
+        block[i] = *reinterpret_cast<const UnitVec*>(from + (i0 + i) * from_ld + j0);
+      }
+      exchange_all<kLanes / 2>(block);
+#pragma GCC unroll 16
+      for (int j = 0; j < kLanes; ++j) {
+        *reinterpret_cast<UnitVec*>(to + (j0 + j) * to_ld + i0) = block[j];
+      }
+    }
+  }
+}
