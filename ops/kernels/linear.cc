@@ -55,17 +55,20 @@ void linear_gelu_forward(FloatPtr activated_ro, FloatPtr hidden_ro, ConstFloatPt
 void linear_backward(FloatPtr dx_ri, float* dw_oi, float* db_o, ConstFloatPtr dy_ro,
                      ConstFloatPtr x_ri, ConstFloatPtr w_oi, std::int64_t rows, std::int64_t in,
                      std::int64_t out, bool accumulate_dx) {
-  const bool has_dx = !(dx_ri == nullptr);
-  const KernelScope scope("linear_backward", {rows, in, out},
-                          (has_dx ? 2 : 1) * product_flops(rows, in, out),
-                          bytes_of(dx_ri, rows, in) * (accumulate_dx ? 2 : 1) +
-                              2 * bytes_of(dw_oi, out, in) + bytes_of(dy_ro, rows, out) +
-                              bytes_of(x_ri, rows, in) + (has_dx ? bytes_of(w_oi, out, in) : 0));
+  const bool has_dx = !(dx_ri == nullptr), has_dw = dw_oi != nullptr;
+  const KernelScope scope(
+      has_dx ? (has_dw ? "linear_backward" : "linear_backward_input") : "linear_backward_weight",
+      {rows, in, out}, (has_dx + has_dw) * product_flops(rows, in, out),
+      bytes_of(dx_ri, rows, in) * (accumulate_dx ? 2 : 1) + 2 * bytes_of(dw_oi, out, in) +
+          bytes_of(dy_ro, rows, out) + bytes_of(x_ri, rows, in) +
+          (has_dx ? bytes_of(w_oi, out, in) : 0));
   if (has_dx) {
     gemm(Transpose::no, Transpose::no, rows, in, out, 1.0F, dy_ro, out, w_oi, in,
          accumulate_dx ? 1.0F : 0.0F, dx_ri, in);
   }
-  gemm(Transpose::yes, Transpose::no, out, in, rows, 1.0F, dy_ro, out, x_ri, in, 1.0F, dw_oi, in);
+  if (has_dw) {
+    gemm(Transpose::yes, Transpose::no, out, in, rows, 1.0F, dy_ro, out, x_ri, in, 1.0F, dw_oi, in);
+  }
   if (db_o != nullptr) add_row_sum(db_o, dy_ro, rows, out);
 }
 
