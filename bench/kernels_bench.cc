@@ -385,10 +385,10 @@ void bm_fused_channel_attention(benchmark::State& state) {
   AggregationCase c(state);
   const std::int64_t heads = c.heads, head_dim = c.dim / heads;
   Floats weights = room(fused_attention_weights_floats(c.rows, c.channels, heads));
-  Floats folded = room(fused_attention_values_floats(c.channels, c.pixels, heads, head_dim));
+  Floats folded = room(fused_attention_folded_floats(c.channels, c.pixels, heads, head_dim));
   Floats max = room(c.rows * heads), sum(max.size());
   Floats workspace =
-      room(std::max(fused_channel_scores_workspace(c.channels, c.pixels, c.dim, heads),
+      room(std::max(fused_channel_scores_workspace(c.channels, c.pixels, c.dim, heads, head_dim),
                     fused_channel_attention_backward_workspace(c.rows, c.channels, c.pixels, c.dim,
                                                                heads, head_dim)));
   const FusedAttentionState saved{weights.data(), folded.data()};

@@ -84,8 +84,8 @@ class ChannelCrossAttention final : public ChannelReducer {
     saved.q_a = make_query(step);
     saved.fused.weights = step.arena.floats(
         ops::fused_attention_weights_floats(patches.rows, patches.channels, heads()));
-    saved.fused.folded_values = step.arena.floats(
-        ops::fused_attention_values_floats(patches.channels, patches.pixels(), heads(), head_dim_));
+    saved.fused.folded = step.arena.floats(
+        ops::fused_attention_folded_floats(patches.channels, patches.pixels(), heads(), head_dim_));
     saved.attended_ra = step.arena.floats(patches.rows * width());
     {
       const StepArena::Scope scope(step.arena);
@@ -95,7 +95,7 @@ class ChannelCrossAttention final : public ChannelReducer {
       {
         const StepArena::Scope scores(step.arena);
         float* workspace = step.arena.floats(ops::fused_channel_scores_workspace(
-            patches.channels, patches.pixels(), plan_.dim, heads()));
+            patches.channels, patches.pixels(), plan_.dim, heads(), head_dim_));
         ops::fused_channel_scores(saved.fused, max_rh, sum_rh, patches,
                                   token_weights_of(step, plan_, channels), attention, workspace);
       }
@@ -143,11 +143,11 @@ class ChannelCrossAttention final : public ChannelReducer {
     return {
         .saved =
             arena_bytes(width(), ops::fused_attention_weights_floats(rows, channels, heads()),
-                        ops::fused_attention_values_floats(channels, pixels, heads(), head_dim_),
+                        ops::fused_attention_folded_floats(channels, pixels, heads(), head_dim_),
                         rows * width()),
         .forward_scratch = arena_bytes(rows * heads(), rows * heads()) +
                            std::max(arena_bytes(ops::fused_channel_scores_workspace(
-                                        channels, pixels, plan_.dim, heads())),
+                                        channels, pixels, plan_.dim, heads(), head_dim_)),
                                     arena_bytes(gathered)),
         .backward_scratch = arena_bytes(rows * width(), width(),
                                         ops::fused_channel_attention_backward_workspace(

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "ops/base/parallel.h"
+#include "ops/kernels/folded_weights.h"
 #include "ops/kernels/gemm.h"
 #include "ops/kernels/lanes.h"
 #include "ops/kernels/patch_tile.h"
@@ -25,6 +26,18 @@ constexpr std::int64_t kInner = 128;
 // Heads are shared out between tasks only if there are fewer tasks than this without: each task
 // gathers the patches for itself.
 constexpr std::int64_t kMinTasks = 8;
+
+// Extended pixels whose weights are folded at a time.
+constexpr std::int64_t kChunk = 2048;
+
+std::int64_t chunk_channels(std::int64_t channels, std::int64_t pixels) {
+  return std::min(channels, std::max<std::int64_t>(kChunk / (pixels + 1), 1));
+}
+
+// Whole cache lines, so that vectors of a row lie in one.
+std::int64_t folded_stride_of(std::int64_t heads, std::int64_t head_dim) {
+  return blocks_of(heads * (head_dim + 1), 16) * 16;
+}
 
 using PerPosition = std::array<float, kPositions>;
 
@@ -47,12 +60,13 @@ struct Shape {
   std::int64_t positions(std::int64_t block) const {
     return std::min(kPositions, rows - block * kPositions);
   }
-  std::int64_t channel_blocks() const {
-    return blocks_of(channels, std::max<std::int64_t>(kInner / extended(), 1));
-  }
+  // Columns of a row of folded values and score weights, and floats from row to row.
+  std::int64_t folded() const { return width() + heads; }
+  std::int64_t folded_stride() const { return folded_stride_of(heads, head_dim); }
+  std::int64_t largest_block() const { return std::max<std::int64_t>(kInner / extended(), 1); }
   // Floats of the largest block of channels of a block of positions, extended.
   std::int64_t tile() const {
-    return blocks_of(channels, channel_blocks()) * extended() * kPositions;
+    return std::min(channels, largest_block()) * extended() * kPositions;
   }
   // First weight of a channel.
   std::int64_t weight_at(std::int64_t block, std::int64_t h, std::int64_t c) const {
@@ -60,15 +74,29 @@ struct Shape {
   }
 };
 
-// Channels [begin, end) of a shape: blocks are of nearly the same size.
+// Some channels of a shape, in blocks of nearly the same size.
 struct Channels {
   std::int64_t begin, end;
 
-  Channels(const Shape& shape, std::int64_t block)
-      : begin(block * shape.channels / shape.channel_blocks()),
-        end((block + 1) * shape.channels / shape.channel_blocks()) {}
   std::int64_t count() const { return end - begin; }
+  std::int64_t blocks(const Shape& shape) const {
+    return blocks_of(count(), shape.largest_block());
+  }
+  Channels block(const Shape& shape, std::int64_t number) const {
+    const std::int64_t all = blocks(shape);
+    return {begin + number * count() / all, begin + (number + 1) * count() / all};
+  }
 };
+
+// Call body(channels) for all channels, so many at a time that their folded weights and gradients
+// stay in the last cache, whatever the number of channels.
+template <class Body>
+void for_chunks(const Shape& shape, const Body& body) {
+  const std::int64_t largest = chunk_channels(shape.channels, shape.pixels);
+  for (std::int64_t begin = 0; begin < shape.channels; begin += largest) {
+    body(Channels{begin, std::min(begin + largest, shape.channels)});
+  }
+}
 
 // Call body(item, first head, last head) for all items and heads, in parallel over the items and,
 // if these are few, over groups of heads. From the shape alone, never from the number of threads.
@@ -83,96 +111,105 @@ void for_items_and_heads(std::int64_t items, std::int64_t heads, const Body& bod
   });
 }
 
-// Token weights as rows over features, w_kd: the transposed W_c, then g_c.
-void fold_tokens(float* w_kd, const Shape& shape, const TokenWeights& tokens) {
-  const std::int64_t pixels = shape.pixels, dim = tokens.dim;
-  parallel_for(shape.channels, row_grain(pixels * dim), [=](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t c = begin; c < end; ++c) {
-      const float* from = tokens.weights_cdp + c * dim * pixels;
-      float* to = w_kd + c * (pixels + 1) * dim;
-      for (std::int64_t p = 0; p < pixels; ++p) {
-        for (std::int64_t d = 0; d < dim; ++d) to[p * dim + d] = from[d * pixels + p];
-      }
-      const float *biases = tokens.biases_cd + c * dim, *embeds = tokens.var_embed_cd + c * dim;
-      float* constants = to + pixels * dim;
+// Token weights of some channels as rows over features, w_kd: the transposed W_c, then g_c.
+void fold_tokens(float* w_kd, const Channels& channels, std::int64_t pixels,
+                 const TokenWeights& tokens) {
+  const std::int64_t dim = tokens.dim;
+  parallel_for(
+      channels.count(), row_grain(pixels * dim), [=](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) {
+          const std::int64_t c = channels.begin + i;
+          float* to = w_kd + i * (pixels + 1) * dim;
+          fold_channel(to, tokens.weights_cdp + c * dim * pixels, 1.0F, pixels, dim);
+          const float *biases = tokens.biases_cd + c * dim, *embeds = tokens.var_embed_cd + c * dim;
+          float* constants = to + pixels * dim;
 #pragma omp simd
-      for (std::int64_t d = 0; d < dim; ++d) constants[d] = biases[d] + embeds[d];
-    }
-  });
+          for (std::int64_t d = 0; d < dim; ++d) constants[d] = biases[d] + embeds[d];
+        }
+      });
 }
 
-void unfold_token_gradients(const TokenGradients& d_tokens, const float* dw_kd, const Shape& shape,
-                            std::int64_t dim) {
-  const std::int64_t pixels = shape.pixels;
-  parallel_for(shape.channels, row_grain(pixels * dim), [=](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t c = begin; c < end; ++c) {
-      const float* from = dw_kd + c * (pixels + 1) * dim;
-      float* to = d_tokens.d_weights_cdp + c * dim * pixels;
-      for (std::int64_t d = 0; d < dim; ++d) {
-        for (std::int64_t p = 0; p < pixels; ++p) to[d * pixels + p] += from[p * dim + d];
-      }
-      const float* constants = from + pixels * dim;
-      float* d_biases = d_tokens.d_biases_cd + c * dim;
-      float* d_embeds = d_tokens.d_var_embed_cd + c * dim;
-#pragma omp simd
-      for (std::int64_t d = 0; d < dim; ++d) {
-        d_biases[d] += constants[d];
-        d_embeds[d] += constants[d];
-      }
-    }
-  });
-}
-
-// u_hd = W_k^h^T q_h
-void fold_query(float* u_hd, const ChannelAttentionWeights& attention, std::int64_t dim) {
-  const std::int64_t head_dim = attention.head_dim;
-  parallel_for(attention.heads, row_grain(head_dim * dim),
+void unfold_token_gradients(const TokenGradients& d_tokens, const float* dw_kd,
+                            const Channels& channels, std::int64_t pixels, std::int64_t dim) {
+  parallel_for(channels.count(), row_grain(pixels * dim),
                [=](std::int64_t begin, std::int64_t end) {
-                 std::fill(u_hd + begin * dim, u_hd + end * dim, 0.0F);
-                 for (std::int64_t a = begin * head_dim; a < end * head_dim; ++a) {
-                   const float* key = attention.k_weight_ad + a * dim;
-                   float* u = u_hd + a / head_dim * dim;
-                   const float q = attention.q_a[a];
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   const std::int64_t c = channels.begin + i;
+                   const float* from = dw_kd + i * (pixels + 1) * dim;
+                   unfold_channel(d_tokens.d_weights_cdp + c * dim * pixels, from, pixels, dim);
+                   const float* constants = from + pixels * dim;
+                   float* d_biases = d_tokens.d_biases_cd + c * dim;
+                   float* d_embeds = d_tokens.d_var_embed_cd + c * dim;
 #pragma omp simd
-                   for (std::int64_t d = 0; d < dim; ++d) u[d] += q * key[d];
+                   for (std::int64_t d = 0; d < dim; ++d) {
+                     d_biases[d] += constants[d];
+                     d_embeds[d] += constants[d];
+                   }
                  }
                });
 }
 
-void unfold_query_gradient(const ChannelAttentionGradients& d_attention, const float* du_hd,
-                           const ChannelAttentionWeights& attention, std::int64_t dim) {
-  const std::int64_t head_dim = attention.head_dim;
-  parallel_for(attention.heads * head_dim, row_grain(dim),
-               [=](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t a = begin; a < end; ++a) {
-                   const float* key = attention.k_weight_ad + a * dim;
-                   const float* du = du_hd + a / head_dim * dim;
-                   float* d_key = d_attention.dk_weight_ad + a * dim;
-                   const float q = attention.q_a[a];
+// What tokens are multiplied by, as rows over their features: W_v, then kappa u_h = kappa W_k^h^T
+// q_h of every head. One product has values and score weights then.
+void fold_attention(float* vu_fd, const ChannelAttentionWeights& attention, const Shape& shape,
+                    std::int64_t dim) {
+  const std::int64_t head_dim = shape.head_dim, width = shape.width();
+  std::copy_n(attention.v_weight_ad, width * dim, vu_fd);
+  float* const u_hd = vu_fd + width * dim;
+  const float scale = shape.scale();
+  parallel_for(shape.heads, row_grain(head_dim * dim), [=](std::int64_t begin, std::int64_t end) {
+    std::fill(u_hd + begin * dim, u_hd + end * dim, 0.0F);
+    for (std::int64_t a = begin * head_dim; a < end * head_dim; ++a) {
+      const float* key = attention.k_weight_ad + a * dim;
+      float* u = u_hd + a / head_dim * dim;
+      const float q = scale * attention.q_a[a];
 #pragma omp simd
-                   for (std::int64_t d = 0; d < dim; ++d) d_key[d] += q * du[d];
-                   d_attention.dq_a[a] += dot(key, du, dim);
-                 }
-               });
+      for (std::int64_t d = 0; d < dim; ++d) u[d] += q * key[d];
+    }
+  });
 }
 
-// Scores of all heads, in the layout of the weights.
-void score_blocks(float* weights, const float* scores_kh, const ChannelPatchesView& patches,
+void unfold_attention_gradient(const ChannelAttentionGradients& d_attention, const float* dvu_fd,
+                               const ChannelAttentionWeights& attention, const Shape& shape,
+                               std::int64_t dim) {
+  const std::int64_t head_dim = shape.head_dim, width = shape.width();
+  const float* const du_hd = dvu_fd + width * dim;
+  const float scale = shape.scale();
+  parallel_for(width, row_grain(3 * dim), [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t a = begin; a < end; ++a) {
+      const float *key = attention.k_weight_ad + a * dim, *dv = dvu_fd + a * dim;
+      const float* du = du_hd + a / head_dim * dim;
+      float* d_key = d_attention.dk_weight_ad + a * dim;
+      float* d_value = d_attention.dv_weight_ad + a * dim;
+      const float q = scale * attention.q_a[a];
+#pragma omp simd
+      for (std::int64_t d = 0; d < dim; ++d) {
+        d_key[d] += q * du[d];
+        d_value[d] += dv[d];
+      }
+      d_attention.dq_a[a] += scale * dot(key, du, dim);
+    }
+  });
+}
+
+// Scores of all heads, in the layout of the weights, with the score weights u_kh.
+void score_blocks(float* weights, const float* u_kh, const ChannelPatchesView& patches,
                   const Shape& shape) {
-  const std::int64_t channel_blocks = shape.channel_blocks(), extended = shape.extended();
-  const std::int64_t heads = shape.heads;
+  const Channels all{0, shape.channels};
+  const std::int64_t channel_blocks = all.blocks(shape), extended = shape.extended();
   parallel_for(shape.position_blocks() * channel_blocks, 1,
                [&](std::int64_t begin, std::int64_t end) {
                  float* const x_kr = thread_scratch(shape.tile());
                  for (std::int64_t i = begin; i < end; ++i) {
                    const std::int64_t block = i / channel_blocks;
-                   const Channels channels(shape, i % channel_blocks);
+                   const Channels channels = all.block(shape, i % channel_blocks);
                    load_patch_tile(x_kr, patches, block, channels.begin, channels.end,
                                    /*extended=*/true);
                    for (std::int64_t c = channels.begin; c < channels.end; ++c) {
                      score_tile(weights + shape.weight_at(block, 0, c), shape.channels * kPositions,
                                 x_kr + (c - channels.begin) * extended * kPositions,
-                                scores_kh + c * extended * heads, extended, heads);
+                                u_kh + c * extended * shape.folded_stride(), shape.folded_stride(),
+                                extended, shape.heads);
                    }
                  }
                });
@@ -288,38 +325,39 @@ void add_score_gradient(float* d_scores_kl, std::int64_t stride, const float* ds
   }
 }
 
-// Gradients of the folded values and of the score weights, d_values_ka and d_scores_kh. A task has
-// some channels, and maybe some heads, of all positions: nothing is shared.
-void folded_gradients(float* d_values_ka, float* d_scores_kh, const float* delta,
+// Gradients of the folded values and score weights of some channels, d_folded_kf. A task has some
+// of the channels, and maybe some heads, of all positions: nothing is shared.
+void folded_gradients(float* d_folded_kf, const Channels& chunk, const float* delta,
                       const float* dout_ra, const float* dout_ar, const ChannelPatchesView& patches,
                       const Shape& shape, const FusedAttentionState& state) {
-  const std::int64_t extended = shape.extended(), width = shape.width();
+  const std::int64_t extended = shape.extended(), width = shape.width(),
+                     stride = shape.folded_stride();
   const std::int64_t heads = shape.heads, head_dim = shape.head_dim;
   for_items_and_heads(
-      shape.channel_blocks(), heads,
+      chunk.blocks(shape), heads,
       [&](std::int64_t channel_block, std::int64_t first_head, std::int64_t last_head) {
-        const Channels channels(shape, channel_block);
-        const std::int64_t k0 = channels.begin * extended, inner = channels.count() * extended;
-        const std::int64_t own_heads = last_head - first_head;
-        const std::int64_t lanes = own_heads * kLanes;  // of a pixel
+        const Channels channels = chunk.block(shape, channel_block);
+        const std::int64_t inner = channels.count() * extended;
+        const std::int64_t lanes = (last_head - first_head) * kLanes;  // of a pixel
         float* const x_kr = thread_scratch(2 * shape.tile() + inner * lanes);
         float* const y_kr = x_kr + shape.tile();
         float* const d_scores_khl = y_kr + shape.tile();
+        float* const d_folded = d_folded_kf + (channels.begin - chunk.begin) * extended * stride;
         std::fill_n(d_scores_khl, inner * lanes, 0.0F);
         for (std::int64_t block = 0; block < shape.position_blocks(); ++block) {
           load_patch_tile(x_kr, patches, block, channels.begin, channels.end, /*extended=*/true);
           for (std::int64_t h = first_head; h < last_head; ++h) {
             const float* a_cr = state.weights + shape.weight_at(block, h, channels.begin);
             const float* delta_r = delta + (block * heads + h) * kPositions;
-            const std::int64_t at = k0 * width + h * head_dim;
             weight_patches(y_kr, a_cr, x_kr, channels.count(), extended);
-            add_tile_gradient(d_values_ka + at, width, y_kr,
+            add_tile_gradient(d_folded + h * head_dim, stride, y_kr,
                               dout_ra + block * kPositions * width + h * head_dim, width,
                               shape.positions(block), inner, head_dim, /*overwrite=*/block == 0);
             for (std::int64_t c = 0; c < channels.count(); ++c) {
               const float *a_r = a_cr + c * kPositions, *x = x_kr + c * extended * kPositions;
+              const std::int64_t at = (channels.begin + c) * extended * stride + h * head_dim;
               alignas(64) PerPosition ds;
-              correlate_tile(ds.data(), x, state.folded_values + at + c * extended * width, width,
+              correlate_tile(ds.data(), x, state.folded + at, stride,
                              dout_ar + (block * width + h * head_dim) * kPositions, extended,
                              head_dim);
 #pragma omp simd
@@ -330,11 +368,11 @@ void folded_gradients(float* d_values_ka, float* d_scores_kh, const float* delta
           }
         }
         for (std::int64_t k = 0; k < inner; ++k) {
-          for (std::int64_t h = 0; h < own_heads; ++h) {
+          for (std::int64_t h = first_head; h < last_head; ++h) {
+            const float* sums = d_scores_khl + k * lanes + (h - first_head) * kLanes;
             float sum = 0;
-            for (std::int64_t l = 0; l < kLanes; ++l)
-              sum += d_scores_khl[k * lanes + h * kLanes + l];
-            d_scores_kh[(k0 + k) * heads + first_head + h] = sum;
+            for (std::int64_t l = 0; l < kLanes; ++l) sum += sums[l];
+            d_folded[k * stride + width + h] = sum;
           }
         }
       });
@@ -347,40 +385,41 @@ std::int64_t fused_attention_weights_floats(std::int64_t rows, std::int64_t chan
   return blocks_of(rows, kPositions) * kPositions * channels * heads;
 }
 
-std::int64_t fused_attention_values_floats(std::int64_t channels, std::int64_t pixels,
+std::int64_t fused_attention_folded_floats(std::int64_t channels, std::int64_t pixels,
                                            std::int64_t heads, std::int64_t head_dim) {
-  return channels * (pixels + 1) * heads * head_dim;
+  return channels * (pixels + 1) * folded_stride_of(heads, head_dim);
 }
 
 std::int64_t fused_channel_scores_workspace(std::int64_t channels, std::int64_t pixels,
-                                            std::int64_t dim, std::int64_t heads) {
-  return channels * (pixels + 1) * (dim + heads) + heads * dim;
+                                            std::int64_t dim, std::int64_t heads,
+                                            std::int64_t head_dim) {
+  return (chunk_channels(channels, pixels) * (pixels + 1) + heads * (head_dim + 1)) * dim;
 }
 
 std::int64_t fused_channel_attention_backward_workspace(std::int64_t rows, std::int64_t channels,
                                                         std::int64_t pixels, std::int64_t dim,
                                                         std::int64_t heads, std::int64_t head_dim) {
-  return channels * (pixels + 1) * (dim + heads * head_dim + heads) + 2 * heads * dim +
-         blocks_of(rows, kPositions) * kPositions * heads * (1 + head_dim);
+  const std::int64_t folded = heads * (head_dim + 1);
+  return chunk_channels(channels, pixels) * (pixels + 1) *
+             (dim + folded_stride_of(heads, head_dim)) +
+         2 * folded * dim + blocks_of(rows, kPositions) * kPositions * folded;
 }
 
 void fused_channel_scores(const FusedAttentionState& state, float* max_rh, float* sum_rh,
                           const ChannelPatchesView& patches, const TokenWeights& tokens,
                           const ChannelAttentionWeights& attention, float* workspace) {
   const Shape shape(patches, attention);
-  const std::int64_t heads = shape.heads, dim = tokens.dim;
-  float* const w_kd = workspace;
-  float* const u_hd = w_kd + shape.inner() * dim;
-  float* const scores_kh = u_hd + heads * dim;
+  const std::int64_t dim = tokens.dim, folded = shape.folded(), stride = shape.folded_stride();
+  float* const vu_fd = workspace;
+  float* const w_kd = vu_fd + folded * dim;
 
-  fold_tokens(w_kd, shape, tokens);
-  fold_query(u_hd, attention, dim);
-  gemm(Transpose::no, Transpose::yes, shape.inner(), heads, dim, shape.scale(), w_kd, dim, u_hd,
-       dim, 0.0F, scores_kh, heads);
-  gemm(Transpose::no, Transpose::yes, shape.inner(), shape.width(), dim, 1.0F, w_kd, dim,
-       attention.v_weight_ad, dim, 0.0F, state.folded_values, shape.width());
-
-  score_blocks(state.weights, scores_kh, patches, shape);
+  fold_attention(vu_fd, attention, shape, dim);
+  for_chunks(shape, [&](const Channels& chunk) {
+    fold_tokens(w_kd, chunk, shape.pixels, tokens);
+    gemm(Transpose::no, Transpose::yes, chunk.count() * shape.extended(), folded, dim, 1.0F, w_kd,
+         dim, vu_fd, dim, 0.0F, state.folded + chunk.begin * shape.extended() * stride, stride);
+  });
+  score_blocks(state.weights, state.folded + shape.width(), patches, shape);
   exponentiate_blocks(state.weights, max_rh, sum_rh, shape);
 }
 
@@ -389,6 +428,7 @@ void fused_channel_mix(float* out_ra, const FusedAttentionState& state, const fl
                        const ChannelAttentionWeights& attention) {
   const Shape shape(patches, attention);
   const std::int64_t heads = shape.heads, head_dim = shape.head_dim, width = shape.width();
+  const Channels all{0, shape.channels};
   if (shape.is_empty()) {
     std::fill_n(out_ra, shape.rows * width, 0.0F);
     return;
@@ -401,18 +441,20 @@ void fused_channel_mix(float* out_ra, const FusedAttentionState& state, const fl
             thread_scratch(2 * shape.tile() + (last_head - first_head) * head_dim * kPositions);
         float* const y_kr = x_kr + shape.tile();
         float* const out_ar = y_kr + shape.tile();
-        for (std::int64_t i = 0; i < shape.channel_blocks(); ++i) {
-          const Channels channels(shape, i);
+        for (std::int64_t i = 0; i < all.blocks(shape); ++i) {
+          const Channels channels = all.block(shape, i);
           load_patch_tile(x_kr, patches, block, channels.begin, channels.end, /*extended=*/true);
           for (std::int64_t h = first_head; h < last_head; ++h) {
             float* a_cr = state.weights + shape.weight_at(block, h, channels.begin);
             scale_weights(a_cr, factor_rh + block * kPositions * heads + h, heads, positions,
                           channels.count());
             weight_patches(y_kr, a_cr, x_kr, channels.count(), shape.extended());
-            add_tile_product(
-                out_ar + (h - first_head) * head_dim * kPositions, y_kr,
-                state.folded_values + channels.begin * shape.extended() * width + h * head_dim,
-                width, channels.count() * shape.extended(), head_dim, /*overwrite=*/i == 0);
+            add_tile_product(out_ar + (h - first_head) * head_dim * kPositions, y_kr,
+                             state.folded +
+                                 channels.begin * shape.extended() * shape.folded_stride() +
+                                 h * head_dim,
+                             shape.folded_stride(), channels.count() * shape.extended(), head_dim,
+                             /*overwrite=*/i == 0);
           }
         }
         transpose_from_positions(out_ra + block * kPositions * width + first_head * head_dim, width,
@@ -428,33 +470,31 @@ void fused_channel_attention_backward(const ChannelAttentionGradients& d_attenti
                                       const FusedAttentionState& state, float* workspace) {
   const Shape shape(patches, attention);
   if (shape.is_empty()) return;
-  const std::int64_t heads = shape.heads, width = shape.width(), inner = shape.inner();
-  const std::int64_t dim = tokens.dim;
-  float* const w_kd = workspace;
-  float* const d_values_ka = w_kd + inner * dim;
-  float* const d_scores_kh = d_values_ka + inner * width;
-  float* const u_hd = d_scores_kh + inner * heads;
-  float* const du_hd = u_hd + heads * dim;
-  float* const delta = du_hd + heads * dim;
-  float* const dout_ar = delta + shape.position_blocks() * kPositions * heads;
+  const std::int64_t dim = tokens.dim, folded = shape.folded(), stride = shape.folded_stride();
+  const std::int64_t positions = shape.position_blocks() * kPositions;
+  float* const vu_fd = workspace;
+  float* const dvu_fd = vu_fd + folded * dim;
+  float* const delta = dvu_fd + folded * dim;
+  float* const dout_ar = delta + positions * shape.heads;
+  float* const d_folded_kf = dout_ar + positions * shape.width();
+  float* const w_kd =
+      d_folded_kf + chunk_channels(shape.channels, shape.pixels) * shape.extended() * stride;
 
   output_dots(delta, dout_ra, out_ra, shape);
   transpose_outputs(dout_ar, dout_ra, shape);
-  folded_gradients(d_values_ka, d_scores_kh, delta, dout_ra, dout_ar, patches, shape, state);
-
-  fold_tokens(w_kd, shape, tokens);
-  fold_query(u_hd, attention, dim);
-  gemm(Transpose::yes, Transpose::no, width, dim, inner, 1.0F, d_values_ka, width, w_kd, dim, 1.0F,
-       d_attention.dv_weight_ad, dim);
-  gemm(Transpose::yes, Transpose::no, heads, dim, inner, shape.scale(), d_scores_kh, heads, w_kd,
-       dim, 0.0F, du_hd, dim);
-  unfold_query_gradient(d_attention, du_hd, attention, dim);
-  float* const dw_kd = w_kd;  // the weights themselves are no longer needed
-  gemm(Transpose::no, Transpose::no, inner, dim, width, 1.0F, d_values_ka, width,
-       attention.v_weight_ad, dim, 0.0F, dw_kd, dim);
-  gemm(Transpose::no, Transpose::no, inner, dim, heads, shape.scale(), d_scores_kh, heads, u_hd,
-       dim, 1.0F, dw_kd, dim);
-  unfold_token_gradients(d_tokens, dw_kd, shape, dim);
+  fold_attention(vu_fd, attention, shape, dim);
+  for_chunks(shape, [&](const Channels& chunk) {
+    const std::int64_t inner = chunk.count() * shape.extended();
+    folded_gradients(d_folded_kf, chunk, delta, dout_ra, dout_ar, patches, shape, state);
+    fold_tokens(w_kd, chunk, shape.pixels, tokens);
+    gemm(Transpose::yes, Transpose::no, folded, dim, inner, 1.0F, d_folded_kf, stride, w_kd, dim,
+         chunk.begin == 0 ? 0.0F : 1.0F, dvu_fd, dim);
+    float* const dw_kd = w_kd;  // the weights themselves are no longer needed
+    gemm(Transpose::no, Transpose::no, inner, dim, folded, 1.0F, d_folded_kf, stride, vu_fd, dim,
+         0.0F, dw_kd, dim);
+    unfold_token_gradients(d_tokens, dw_kd, chunk, shape.pixels, dim);
+  });
+  unfold_attention_gradient(d_attention, dvu_fd, attention, shape, dim);
 }
 
 }  // namespace trib::ops

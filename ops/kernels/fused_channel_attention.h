@@ -47,17 +47,19 @@ struct FusedAttentionState {
   /// fused_attention_weights_floats of them. The attention weights of own channels, [block][h][c]
   /// [position in block]: positions go in blocks, the last one padded.
   float* weights;
-  /// fused_attention_values_floats of them: W_v W_c', [C * P', A].
-  float* folded_values;
+  /// fused_attention_folded_floats of them, [C * P', A + H]: a row has W_v W_c', then the score
+  /// weights kappa W_c'^T u_h; rows are padded to whole cache lines.
+  float* folded;
 };
 
 std::int64_t fused_attention_weights_floats(std::int64_t rows, std::int64_t channels,
                                             std::int64_t heads);
-std::int64_t fused_attention_values_floats(std::int64_t channels, std::int64_t pixels,
+std::int64_t fused_attention_folded_floats(std::int64_t channels, std::int64_t pixels,
                                            std::int64_t heads, std::int64_t head_dim);
 /// Floats that fused_channel_scores needs as `workspace`.
 std::int64_t fused_channel_scores_workspace(std::int64_t channels, std::int64_t pixels,
-                                            std::int64_t dim, std::int64_t heads);
+                                            std::int64_t dim, std::int64_t heads,
+                                            std::int64_t head_dim);
 /// Floats that fused_channel_attention_backward needs as `workspace`.
 std::int64_t fused_channel_attention_backward_workspace(std::int64_t rows, std::int64_t channels,
                                                         std::int64_t pixels, std::int64_t dim,

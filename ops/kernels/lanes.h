@@ -86,7 +86,7 @@ inline Float16 gather_quarters(const float* a, const float* b, const float* c, c
 }
 
 /// to[j][i] = from[i][j] for 16 rows of `from` and `columns` columns, a multiple of 4; rows of
-/// each are a stride apart. finish(value, place) gives what is stored at a place.
+/// each are a stride apart. finish(vector) gives what is stored of it.
 template <class Finish>
 inline void transpose_rows(float* to, std::int64_t to_stride, const float* from,
                            std::int64_t from_stride, std::int64_t columns, const Finish& finish) {
@@ -99,8 +99,7 @@ inline void transpose_rows(float* to, std::int64_t to_stride, const float* from,
     }
     transpose_quarters(a[0], a[1], a[2], a[3]);
     for (std::int64_t i = 0; i < 4; ++i) {
-      float* place = to + (j + i) * to_stride;
-      store(place, finish(a[i], place));
+      store(to + (j + i) * to_stride, finish(a[i]));
     }
   }
 }

@@ -160,7 +160,7 @@ void correlate_strip(Lanes (&sum)[kPositionVectors], const float* x_kr, const fl
 
 template <int N>
 void score_strip(float* s_hr, std::int64_t stride, const float* x_kr, const float* u_kh,
-                 std::int64_t inner, std::int64_t heads) {
+                 std::int64_t u_stride, std::int64_t inner) {
   Lanes sum[N][kPositionVectors] = {};
   for (std::int64_t k = 0; k < inner; ++k) {
     Lanes x[kPositionVectors];
@@ -168,7 +168,7 @@ void score_strip(float* s_hr, std::int64_t stride, const float* x_kr, const floa
       x[j] = load<Lanes>(x_kr + k * kPositions + j * kLanes);
     }
     for (int h = 0; h < N; ++h) {
-      const float u = u_kh[k * heads + h];
+      const float u = u_kh[k * u_stride + h];
       for (int j = 0; j < kPositionVectors; ++j) sum[h][j] += x[j] * u;
     }
   }
@@ -268,11 +268,11 @@ void add_tile_gradient(float* dv_kd, std::int64_t stride, const float* x_kr, con
 }
 
 void score_tile(float* s_hr, std::int64_t stride, const float* x_kr, const float* u_kh,
-                std::int64_t inner, std::int64_t heads) {
+                std::int64_t u_stride, std::int64_t inner, std::int64_t heads) {
   for_pieces(heads, kRows, [&](std::int64_t h, std::int64_t count) {
     with_count<kRows>(count, [&](auto rows) {
       for (std::int64_t r = 0; r < kPositions; r += kStrip) {
-        score_strip<rows()>(s_hr + h * stride + r, stride, x_kr + r, u_kh + h, inner, heads);
+        score_strip<rows()>(s_hr + h * stride + r, stride, x_kr + r, u_kh + h, u_stride, inner);
       }
     });
   });
@@ -297,7 +297,7 @@ void transpose_to_positions(float* to_dr, const float* from_rd, std::int64_t str
   const std::int64_t whole = positions / kGroup * kGroup, even = dim / 4 * 4;
   for (std::int64_t r = 0; r < whole; r += kGroup) {
     transpose_rows(to_dr + r, kPositions, from_rd + r * stride, stride, even,
-                   [](const Float16& x, const float*) { return x; });
+                   [](const Float16& x) { return x; });
   }
   for (std::int64_t d = 0; d < dim; ++d) {
     float* to = to_dr + d * kPositions;
@@ -311,7 +311,7 @@ void transpose_from_positions(float* to_rd, std::int64_t stride, const float* fr
   const std::int64_t whole = dim / kGroup * kGroup, even = positions / 4 * 4;
   for (std::int64_t d = 0; d < whole; d += kGroup) {
     transpose_rows(to_rd + d, stride, from_dr + d * kPositions, kPositions, even,
-                   [](const Float16& x, const float*) { return x; });
+                   [](const Float16& x) { return x; });
   }
   for (std::int64_t r = 0; r < positions; ++r) {
     for (std::int64_t d = r < even ? whole : 0; d < dim; ++d) {

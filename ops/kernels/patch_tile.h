@@ -34,9 +34,9 @@ void add_tile_gradient(float* dv_kd, std::int64_t stride, const float* x_kr, con
                        std::int64_t dout_stride, std::int64_t positions, std::int64_t inner,
                        std::int64_t dim, bool overwrite);
 
-/// s_hr = sum_k x_kr u_kh of one channel. Rows of u_kh are `heads` apart, those of s_hr `stride`.
+/// s_hr = sum_k x_kr u_kh of one channel. Rows of s_hr and of u_kh are a stride apart.
 void score_tile(float* s_hr, std::int64_t stride, const float* x_kr, const float* u_kh,
-                std::int64_t inner, std::int64_t heads);
+                std::int64_t u_stride, std::int64_t inner, std::int64_t heads);
 
 /// s_r = sum_k x_kr sum_d v_kd dout_dr of one channel. Rows of v_kd are `stride` apart.
 void correlate_tile(float* s_r, const float* x_kr, const float* v_kd, std::int64_t stride,

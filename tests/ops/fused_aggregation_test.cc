@@ -180,7 +180,7 @@ class FusedChannelAttention : public testing::TestWithParam<Shape> {
           patches(of.tokens.view(first, last)),
           weights(size(fused_attention_weights_floats(shape.rows, last - first, shape.heads)),
                   1e9F),
-          values(size(fused_attention_values_floats(last - first, shape.pixels, shape.heads,
+          values(size(fused_attention_folded_floats(last - first, shape.pixels, shape.heads,
                                                     shape.head_dim)),
                  1e9F),
           out(of.dout.size(), 1e9F),
@@ -190,7 +190,7 @@ class FusedChannelAttention : public testing::TestWithParam<Shape> {
 
     void scores() {
       Floats workspace(size(fused_channel_scores_workspace(patches.channels, shape.pixels,
-                                                           shape.dim, shape.heads)),
+                                                           shape.dim, shape.heads, shape.head_dim)),
                        kNan);
       fused_channel_scores(state(), max.data(), sum.data(), patches,
                            test.tokens.token_weights(begin), test.attention_weights(),

@@ -150,7 +150,7 @@ TEST_P(TileProducts, CorrelationMatchesTheReference) {
 TEST_P(TileProducts, ScoresMatchTheReference) {
   const Index heads = stride, apart = 2 * kPositions;  // every column of v as a head's weights
   Floats s_hr(size(heads * apart), 5.0F);
-  score_tile(s_hr.data(), apart, x_kr.data(), v_kd.data(), inner, heads);
+  score_tile(s_hr.data(), apart, x_kr.data(), v_kd.data(), stride, inner, heads);
   Doubles expected(s_hr.size(), 5.0);
   for (Index h = 0; h < heads; ++h) {
     for (Index r = 0; r < kPositions; ++r) {
