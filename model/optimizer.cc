@@ -21,6 +21,7 @@ void AdamW::step(Parameters& parameters, double learning_rate, double gradient_s
                       parameters.flat_gradients().data<float>() + begin});
   }
   step(shards, learning_rate, gradient_scale);
+  parameters.values_changed();
 }
 
 void AdamW::step(const std::vector<UnitShard>& shards, double learning_rate,

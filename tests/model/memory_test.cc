@@ -62,6 +62,21 @@ INSTANTIATE_TEST_SUITE_P(
                           .drop_rate = 0.3,
                           .drop_path_rate = 0.4}));
 
+std::vector<SmallModelOptions> in_bf16() {
+  std::vector<SmallModelOptions> all{
+      {},
+      {.norm_pix = true},
+      {.head = Head::forecast, .lead_time = true, .batch = 3, .dim = 20},
+      {.head = Head::forecast, .depth = 0, .residual = true, .dim = 4},
+      {.head = Head::forecast, .depth = 3, .batch = 3, .drop_rate = 0.3, .drop_path_rate = 0.4},
+      {.head = Head::forecast, .depth = 5, .batch = 3, .recompute = 2},
+      {.depth = 5, .dim = 40, .recompute = 1, .decoder_depth = 2}};
+  for (SmallModelOptions& options : all) options.precision = Precision::bf16;
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Bf16, StepMemory, testing::ValuesIn(in_bf16()));
+
 std::vector<SmallModelOptions> recomputed() {
   std::vector<SmallModelOptions> all;
   for (const std::int64_t recompute : {1, 2, 3, 5, 7}) {

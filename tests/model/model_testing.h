@@ -36,6 +36,7 @@ inline void fill_parameters(model::Parameters& parameters) {
     float* weight = value.data<float>();
     for (std::int64_t i = 0; i < value.numel(); ++i) weight[i] += 1;
   }
+  parameters.values_changed();
 }
 
 enum class Head { mae, forecast };
@@ -57,6 +58,7 @@ struct SmallModelOptions {
   double drop_path_rate = 0;
   std::int64_t recompute = 0;  // of encoder and decoder
   std::int64_t decoder_depth = 1;
+  model::Precision precision = model::Precision::fp32;
 };
 
 /// Three channels of 8 x 12 pixels, patches of 4 x 4: six tokens, odd sizes where they are allowed.
@@ -67,7 +69,7 @@ inline std::unique_ptr<model::Model> small_model(const SmallModelOptions& option
                        .width = 12,
                        .targets = {"u10", "tp", "t2m"},
                        .latitudes = {-78.75, -56.25, -33.75, -11.25, 11.25, 33.75, 56.25, 78.75}},
-      model::Division{.partitions = options.partitions});
+      model::Division{.partitions = options.partitions}, options.precision);
   made->add_tokenizer({.patch = 4, .dim = options.dim});
   made->add_aggregation(
       {.kind = options.aggregation,
