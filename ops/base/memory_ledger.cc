@@ -5,6 +5,8 @@
 #include <memory>
 
 #include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "ops/base/error.h"
 
@@ -25,6 +27,11 @@ Counter& counter(MemoryKind kind) {
   return counters[static_cast<std::size_t>(kind)];
 }
 
+std::size_t whole_pages(std::size_t bytes) {
+  static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  return (bytes + page - 1) / page * page;
+}
+
 // Not std::aligned_alloc: that of glibc before 2.38 does not find the blocks it was given back, so
 // that the memory of a long run of equal samples grows. The start of the block lies before the
 // data.
@@ -41,6 +48,45 @@ std::byte* allocate_aligned(std::size_t bytes) {
 
 void free_aligned(std::byte* data) {
   if (data != nullptr) std::free(reinterpret_cast<void**>(data)[-1]);
+}
+
+// The address sanitizer sees the ends of what malloc gave alone.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kMapsLargeBlocks = false;
+#else
+constexpr bool kMapsLargeBlocks = true;
+#endif
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+// Large blocks that live long are asked from the system, from the boundary of a huge page on and
+// with leave to use them: first touches cost less, and so does every access that is not in the
+// processor's list of pages. No more of it becomes resident than was asked for, and nothing before
+// it is touched. Blocks of ingest and checkpoints come and go; malloc uses theirs again.
+bool takes_huge_pages(std::size_t bytes, MemoryKind kind) {
+  return kMapsLargeBlocks && bytes >= 2 * kHugePage && kind != MemoryKind::ingest &&
+         kind != MemoryKind::checkpoint;
+}
+
+std::byte* map_huge(std::size_t bytes) {
+  const std::size_t reserved = bytes + kHugePage;
+  void* const start =
+      ::mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (start == MAP_FAILED) return nullptr;
+  auto* const first = static_cast<std::byte*>(start);
+  const std::size_t before =
+      (kHugePage - reinterpret_cast<std::uintptr_t>(first) % kHugePage) % kHugePage;
+  std::byte* const data = first + before;
+  std::byte* const end = data + whole_pages(bytes);
+  if (before > 0) ::munmap(first, before);
+  if (end < first + whole_pages(reserved)) {
+    ::munmap(end, static_cast<std::size_t>(first + whole_pages(reserved) - end));
+  }
+  ::madvise(data, whole_pages(bytes), MADV_HUGEPAGE);  // a wish; the system may refuse it
+  return data;
+}
+
+void unmap(std::byte* data, std::size_t bytes) {
+  ::munmap(data, whole_pages(bytes));
 }
 
 }  // namespace
@@ -82,7 +128,7 @@ void reset_peaks() {
 
 Buffer::Buffer(std::size_t bytes, MemoryKind kind) : data_(nullptr), bytes_(bytes), kind_(kind) {
   if (bytes > 0) {
-    data_ = allocate_aligned(bytes);
+    data_ = takes_huge_pages(bytes, kind) ? map_huge(bytes) : allocate_aligned(bytes);
     if (data_ == nullptr) {
       throw RuntimeError(fmt::format("out of memory: {} bytes asked for {}", bytes, name_of(kind)));
     }
@@ -91,7 +137,11 @@ Buffer::Buffer(std::size_t bytes, MemoryKind kind) : data_(nullptr), bytes_(byte
 }
 
 Buffer::~Buffer() {
-  free_aligned(data_);
+  if (takes_huge_pages(bytes_, kind_)) {
+    unmap(data_, bytes_);
+  } else {
+    free_aligned(data_);
+  }
   memory_ledger::release(kind_, static_cast<std::int64_t>(bytes_));
 }
 

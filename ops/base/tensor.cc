@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "ops/base/error.h"
+#include "ops/base/parallel.h"
 
 namespace trib {
 
@@ -73,7 +74,12 @@ Tensor Tensor::on(std::shared_ptr<Buffer> buffer, const Shape& shape, DType dtyp
 
 Tensor Tensor::zeros(const Shape& shape, DType dtype, MemoryKind kind) {
   Tensor t = empty(shape, dtype, kind);
-  if (t.nbytes() > 0) std::memset(t.data_, 0, t.nbytes());
+  // In parallel where it is much: who first writes a page decides which memory it lies in.
+  constexpr std::int64_t kGrain = std::int64_t{2} << 20;
+  parallel_for(static_cast<std::int64_t>(t.nbytes()), kGrain,
+               [&](std::int64_t begin, std::int64_t end) {
+                 std::memset(t.data_ + begin, 0, static_cast<std::size_t>(end - begin));
+               });
   return t;
 }
 
