@@ -14,13 +14,13 @@ AdamW::AdamW(ShardLayout layout, const AdamWOptions& options)
       exp_avg_sq_(Tensor::zeros({layout_.own_size()}, DType::f32, MemoryKind::optimizer)) {}
 
 void AdamW::step(Parameters& parameters, double learning_rate, double gradient_scale) {
-  std::vector<UnitShard> shards;
+  units_.clear();
   for (int unit = 0; unit < layout_.units(); ++unit) {
     const std::int64_t begin = layout_.unit_begin(unit);
-    shards.push_back({parameters.flat_values().data<float>() + begin,
+    units_.push_back({parameters.flat_values().data<float>() + begin,
                       parameters.flat_gradients().data<float>() + begin});
   }
-  step(shards, learning_rate, gradient_scale);
+  step(units_, learning_rate, gradient_scale);
   parameters.values_changed();
 }
 
@@ -30,24 +30,29 @@ void AdamW::step(const std::vector<UnitShard>& shards, double learning_rate,
   const auto steps = static_cast<double>(steps_);
   const double correction1 = 1 - std::pow(options_.beta1, steps);
   const double correction2 = 1 - std::pow(options_.beta2, steps);
-  ops::AdamWFactors factors{.beta1 = static_cast<float>(options_.beta1),
-                            .beta2 = static_cast<float>(options_.beta2),
-                            .eps = static_cast<float>(options_.eps),
-                            .gradient_scale = static_cast<float>(gradient_scale),
-                            .rate = static_cast<float>(learning_rate / correction1),
-                            .root_correction2 = static_cast<float>(std::sqrt(correction2)),
-                            .keep = 1};
-
+  const ops::AdamWFactors factors{.beta1 = static_cast<float>(options_.beta1),
+                                  .beta2 = static_cast<float>(options_.beta2),
+                                  .eps = static_cast<float>(options_.eps),
+                                  .gradient_scale = static_cast<float>(gradient_scale),
+                                  .rate = static_cast<float>(learning_rate / correction1),
+                                  .root_correction2 = static_cast<float>(std::sqrt(correction2)),
+                                  .keep = 1};
+  const auto decayed = static_cast<float>(1 - learning_rate * options_.weight_decay);
+  pieces_.clear();
   for (const ShardPiece& piece : layout_.pieces()) {
     const ParameterSpec& spec = layout_.table().spec(piece.id);
     if (!spec.trainable) continue;
-    factors.keep = static_cast<float>(spec.decay ? 1 - learning_rate * options_.weight_decay : 1.0);
     const UnitShard& shard = shards[static_cast<std::size_t>(spec.unit)];
     const std::int64_t place = piece.at - layout_.shard_begin(spec.unit);
-    ops::adamw_update(shard.values + place, exp_avg_.data<float>() + piece.at,
-                      exp_avg_sq_.data<float>() + piece.at, shard.gradients + place,
-                      piece.elements.size(), factors);
+    pieces_.push_back({.value = shard.values + place,
+                       .exp_avg = exp_avg_.data<float>() + piece.at,
+                       .exp_avg_sq = exp_avg_sq_.data<float>() + piece.at,
+                       .gradient = shard.gradients + place,
+                       .count = piece.elements.size(),
+                       .keep = spec.decay ? decayed : 1.0F,
+                       .low = shard.low == nullptr ? nullptr : shard.low + place});
   }
+  ops::adamw_update(pieces_, factors);
 }
 
 double gradient_norm(const Parameters& parameters) {

@@ -6,6 +6,7 @@
 
 #include "model/parallel/shard_layout.h"
 #include "model/parameters.h"
+#include "ops/kernels/adamw.h"
 
 namespace trib::model {
 
@@ -20,6 +21,7 @@ struct AdamWOptions {
 struct UnitShard {
   float* values = nullptr;
   const float* gradients = nullptr;
+  BFloat16* low = nullptr;  ///< unless null, gets the new values of what is trained
 };
 
 /// Moments of the own shards, charged to MemoryKind::optimizer. Decay applies to the table's
@@ -44,6 +46,8 @@ class AdamW {
   ShardLayout layout_;
   AdamWOptions options_;
   Tensor exp_avg_, exp_avg_sq_;
+  std::vector<UnitShard> units_;         // of a step; kept, so that steps allocate nothing
+  std::vector<ops::AdamWPiece> pieces_;  // likewise
   std::int64_t steps_ = 0;
 };
 

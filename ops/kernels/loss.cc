@@ -4,33 +4,62 @@
 #include <cmath>
 #include <numbers>
 
+#include "ops/base/kernel_profile.h"
 #include "ops/base/parallel.h"
+#include "ops/kernels/float_vector.h"
 #include "ops/kernels/reduce.h"
+#include "ops/kernels/stream_store.h"
 
 namespace trib::ops {
 namespace {
 
+// The sum of (prediction - target)^2.
 double squared_error(const float* prediction, const float* target, std::int64_t count) {
-  double sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < count; ++i) {
-    const double error = static_cast<double>(prediction[i]) - target[i];
-    sum += error * error;
-  }
-  return sum;
+  return simd::sum_of_doubles(count, [=](std::int64_t i, auto extent) {
+    const auto p = simd::widen(simd::load(prediction + i, extent));
+    const auto t = simd::widen(simd::load(target + i, extent));
+    const simd::Doubles low = p.low - t.low, high = p.high - t.high;
+    return simd::DoublePair{low * low, high * high};
+  });
 }
 
 // d = factor * (prediction - target).
+template <class Writer>
 void scaled_error(float* d, const float* prediction, const float* target, std::int64_t count,
-                  float factor) {
-#pragma omp simd
-  for (std::int64_t i = 0; i < count; ++i) d[i] = factor * (prediction[i] - target[i]);
+                  float factor, Writer write) {
+  simd::for_vectors(count, [=](std::int64_t i, auto extent) {
+    write(d + i, factor * (simd::load(prediction + i, extent) - simd::load(target + i, extent)),
+          extent);
+  });
 }
 
 double sum_of(const float* x, std::int64_t count) {
-  double sum = 0;
-  for (std::int64_t i = 0; i < count; ++i) sum += x[i];
-  return sum;
+  return simd::sum_of_doubles(
+      count, [=](std::int64_t i, auto extent) { return simd::widen(simd::load(x + i, extent)); });
+}
+
+// How many are not NaN.
+double valid_of(const float* x, std::int64_t count) {
+  return simd::sum_of_doubles(count, [=](std::int64_t i, auto extent) {
+    const simd::Vector value = simd::load(x + i, extent);
+    return simd::widen(simd::only(value == value ? simd::set(1) : simd::set(0), extent));
+  });
+}
+
+// The sum of (prediction - target)^2 where the target is not NaN.
+double valid_squared_error(const float* prediction, const float* target, std::int64_t count) {
+  return simd::sum_of_doubles(count, [=](std::int64_t i, auto extent) {
+    const simd::Vector value = simd::load(target + i, extent), nothing = simd::set(0);
+    const simd::Vector beside = simd::load(prediction + i, extent);
+    const auto p = simd::widen(value == value ? beside : nothing);
+    const auto t = simd::widen(value == value ? value : nothing);
+    const simd::Doubles low = p.low - t.low, high = p.high - t.high;
+    return simd::DoublePair{low * low, high * high};
+  });
+}
+
+double bytes_of(std::int64_t count, int operands) {
+  return static_cast<double>(count) * operands * static_cast<double>(sizeof(float));
 }
 
 // A sum over the targets that are there, and their number.
@@ -49,15 +78,14 @@ struct Valid {
 }  // namespace
 
 double count_valid(const float* target, std::int64_t count) {
+  const KernelScope scope("count_valid", {count}, 0, bytes_of(count, 1));
   return reduce(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
-    double valid = 0;
-#pragma omp simd reduction(+ : valid)
-    for (std::int64_t i = begin; i < end; ++i) valid += target[i] == target[i] ? 1.0 : 0.0;
-    return valid;
+    return valid_of(target + begin, end - begin);
   });
 }
 
 double mse_forward(const float* prediction, const float* target, std::int64_t count) {
+  const KernelScope scope("mse_forward", {count}, 0, bytes_of(count, 2));
   const double sum = reduce(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
     return squared_error(prediction + begin, target + begin, end - begin);
   });
@@ -66,14 +94,18 @@ double mse_forward(const float* prediction, const float* target, std::int64_t co
 
 void mse_backward(float* d_prediction, const float* prediction, const float* target,
                   std::int64_t count, float scale) {
+  const KernelScope scope("mse_backward", {count}, 0, bytes_of(count, 3));
   const auto factor = static_cast<float>(2.0 * scale / static_cast<double>(count));
-  parallel_for(count, kElementGrain, [=](std::int64_t begin, std::int64_t end) {
-    scaled_error(d_prediction + begin, prediction + begin, target + begin, end - begin, factor);
+  const bool streams = bytes_of(count, 3) > kStreamBytes && can_stream(d_prediction, 0);
+  parallel_for_elements(streams, count, [=](std::int64_t begin, std::int64_t end, auto write) {
+    scaled_error(d_prediction + begin, prediction + begin, target + begin, end - begin, factor,
+                 write);
   });
 }
 
 double masked_mse_forward(const float* prediction_rp, const float* target_rp, const float* mask_r,
                           std::int64_t rows, std::int64_t pixels) {
+  const KernelScope scope("masked_mse_forward", {rows, pixels}, 0, bytes_of(rows * pixels, 2));
   const double masked = sum_of(mask_r, rows);
   if (masked == 0) return 0;
   const double sum = reduce(rows, row_grain(pixels), [=](std::int64_t begin, std::int64_t end) {
@@ -89,29 +121,30 @@ double masked_mse_forward(const float* prediction_rp, const float* target_rp, co
 
 void masked_mse_backward(float* d_prediction_rp, const float* prediction_rp, const float* target_rp,
                          const float* mask_r, std::int64_t rows, std::int64_t pixels, float scale) {
+  const KernelScope scope("masked_mse_backward", {rows, pixels}, 0, bytes_of(rows * pixels, 3));
   const double masked = sum_of(mask_r, rows);
+  const bool streams =
+      bytes_of(rows * pixels, 3) > kStreamBytes && can_stream(d_prediction_rp, pixels);
   const double factor = masked == 0 ? 0 : 2.0 * scale / static_cast<double>(pixels) / masked;
-  parallel_for(rows, row_grain(pixels), [=](std::int64_t begin, std::int64_t end) {
+  const auto body = [=](std::int64_t begin, std::int64_t end, auto write) {
     for (std::int64_t r = begin; r < end; ++r) {
-      float* d = d_prediction_rp + r * pixels;
+      float* const d = d_prediction_rp + r * pixels;
       if (mask_r[r] == 0) {
-        std::fill_n(d, pixels, 0.0F);
+        simd::for_vectors(pixels,
+                          [=](std::int64_t i, auto extent) { write(d + i, simd::set(0), extent); });
       } else {
         scaled_error(d, prediction_rp + r * pixels, target_rp + r * pixels, pixels,
-                     static_cast<float>(factor * mask_r[r]));
+                     static_cast<float>(factor * mask_r[r]), write);
       }
     }
-  });
+  };
+  parallel_for_writing(streams, rows, row_grain(pixels), body);
 }
 
 void patch_sums(double* sum_r, const float* target_rp, std::int64_t rows, std::int64_t pixels) {
   parallel_for(rows, row_grain(pixels), [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
-      const float* target = target_rp + r * pixels;
-      double sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (std::int64_t i = 0; i < pixels; ++i) sum += target[i];
-      sum_r[r] = sum;
+      sum_r[r] = sum_of(target_rp + r * pixels, pixels);
     }
   });
 }
@@ -159,20 +192,15 @@ void latitude_weights(float* weight_h, const double* latitudes_h, std::int64_t h
 double weighted_mse_forward(const float* prediction_bvhw, const float* target_bvhw,
                             const float* weight_h, std::int64_t images, std::int64_t height,
                             std::int64_t width) {
+  const KernelScope scope("weighted_mse_forward", {images, height, width}, 0,
+                          bytes_of(images * height * width, 2));
   const auto part = [=](std::int64_t begin, std::int64_t end) {
     Valid valid;
     for (std::int64_t row = begin; row < end; ++row) {
       const float* prediction = prediction_bvhw + row * width;
       const float* target = target_bvhw + row * width;
-      double sum = 0, count = 0;
-#pragma omp simd reduction(+ : sum, count)
-      for (std::int64_t i = 0; i < width; ++i) {
-        const double error = static_cast<double>(prediction[i]) - target[i];
-        const bool is_there = target[i] == target[i];
-        sum += is_there ? error * error : 0.0;
-        count += is_there ? 1.0 : 0.0;
-      }
-      valid += {weight_h[row % height] * sum, count};
+      valid += {weight_h[row % height] * valid_squared_error(prediction, target, width),
+                valid_of(target, width)};
     }
     return valid;
   };
@@ -182,20 +210,25 @@ double weighted_mse_forward(const float* prediction_bvhw, const float* target_bv
 void weighted_mse_backward(float* d_prediction_bvhw, const float* prediction_bvhw,
                            const float* target_bvhw, const float* weight_h, std::int64_t images,
                            std::int64_t height, std::int64_t width, float scale) {
-  const double valid = count_valid(target_bvhw, images * height * width);
+  const std::int64_t count = images * height * width;
+  const KernelScope scope("weighted_mse_backward", {images, height, width}, 0, bytes_of(count, 3));
+  const double valid = count_valid(target_bvhw, count);
   const double factor = valid > 0 ? 2.0 * scale / valid : 0;
-  parallel_for(images * height, row_grain(width), [=](std::int64_t begin, std::int64_t end) {
+  const bool streams = bytes_of(count, 3) > kStreamBytes && can_stream(d_prediction_bvhw, width);
+  const auto body = [=](std::int64_t begin, std::int64_t end, auto write) {
     for (std::int64_t row = begin; row < end; ++row) {
       const float* prediction = prediction_bvhw + row * width;
       const float* target = target_bvhw + row * width;
-      float* d = d_prediction_bvhw + row * width;
+      float* const d = d_prediction_bvhw + row * width;
       const auto row_factor = static_cast<float>(factor * weight_h[row % height]);
-#pragma omp simd
-      for (std::int64_t i = 0; i < width; ++i) {
-        d[i] = target[i] == target[i] ? row_factor * (prediction[i] - target[i]) : 0.0F;
-      }
+      simd::for_vectors(width, [=](std::int64_t i, auto extent) {
+        const simd::Vector value = simd::load(target + i, extent);
+        const simd::Vector change = row_factor * (simd::load(prediction + i, extent) - value);
+        write(d + i, value == value ? change : simd::set(0), extent);
+      });
     }
-  });
+  };
+  parallel_for_writing(streams, images * height, row_grain(width), body);
 }
 
 }  // namespace trib::ops
