@@ -21,9 +21,10 @@ void count_flops(const GemmProduct& p) {
   flops_done.fetch_add(2 * p.m * p.n * p.k, std::memory_order_relaxed);
 }
 
-// c = beta * c + sum + bias, of one row; a row of zeros if sum is null.
+// c = beta * c + sum + bias of one row, without sum if it is null.
 void finish_row(const GemmProduct& p, std::int64_t row, const float* sum) {
   with_float_type(p.c + row * p.ldc, [&]<class T>(T* c) {
+#pragma omp simd
     for (std::int64_t j = 0; j < p.n; ++j) {
       float value = sum == nullptr ? 0.0F : sum[j];
       if (p.bias != nullptr) value += p.bias[j];
@@ -42,35 +43,48 @@ void activate(const GemmProduct& p, const GeluTarget& gelu, std::int64_t row, st
   });
 }
 
-// Slices of k: each is a product of its own, their sum is taken in order.
+// Memory for the sums of slices, kept from call to call: no task of an outer loop can come in
+// between, see parallel_for.
+float* slice_memory(std::int64_t count) {
+  thread_local std::vector<float> memory;
+  memory.resize(std::max(memory.size(), static_cast<std::size_t>(count)));
+  return memory.data();
+}
+
+// Slices of k: each is a product of its own, their sum is taken in order. The first of them goes to
+// c if that is float32.
 void run_slices(const GemmProduct& p, const GemmSplit& split, const GeluTarget& gelu) {
   const std::int64_t plane = p.m * p.n;
-  // Kept from call to call: no task of an outer loop can come in between, see parallel_for.
-  thread_local std::vector<float> partials;
-  partials.resize(std::max(partials.size(), static_cast<std::size_t>(plane * split.slices)));
-  float* const sums = partials.data();
+  const std::int64_t in_place = p.c.is_bf16() ? 0 : 1, planes = split.slices - in_place;
+  float* const sums = slice_memory(plane * planes);
   parallel_for(split.pieces(), 1, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) {
-      GemmProduct slice = p;
-      slice.beta = 0.0F;
-      slice.bias = nullptr;
-      slice.c = sums;
-      slice.ldc = p.n;
-      GemmSplit::Piece piece = split.piece(slice, i);
-      piece.product.c = piece.product.c + piece.slice * plane;
+      GemmSplit::Piece piece = split.piece(p, i);
+      if (piece.slice >= in_place) {
+        GemmProduct& part = piece.product;
+        part.c = sums + ((piece.slice - in_place) * plane + piece.row * p.n + piece.column);
+        part.ldc = p.n;
+        part.beta = 0.0F;
+        part.bias = nullptr;
+      }
       gemm_tile(piece.product);
     }
   });
+  GemmProduct rest = p;
+  if (in_place == 1) {
+    rest.beta = 1.0F;
+    rest.bias = nullptr;
+  }
   parallel_for(p.m, std::max<std::int64_t>(65536 / (p.n * split.slices), 1),
                [&](std::int64_t first, std::int64_t last) {
                  for (std::int64_t row = first; row < last; ++row) {
                    float* sum = sums + row * p.n;
-                   for (std::int64_t slice = 1; slice < split.slices; ++slice) {
-                     const float* next = sum + slice * plane;
+                   for (std::int64_t i = 1; i < planes; ++i) {
+                     const float* next = sum + i * plane;
 #pragma omp simd
-                     for (std::int64_t i = 0; i < p.n; ++i) sum[i] += next[i];
+                     for (std::int64_t j = 0; j < p.n; ++j) sum[j] += next[j];
                    }
-                   finish_row(p, row, sum);
+                   finish_row(rest, row, sum);
                  }
                  activate(p.part(first, last - first, 0, p.n), gelu, first, 0);
                });

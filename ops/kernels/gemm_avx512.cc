@@ -22,6 +22,8 @@ constexpr std::int64_t kTileRows = kGemmTileRows;
 constexpr std::int64_t kTileColumns = kGemmTileColumns;
 // Steps along k of a panel: 96 KB, read from the second-level cache by every tile of a column.
 constexpr std::int64_t kDepth = 768;
+// Panels of b that stay in that cache beside what else goes through it.
+constexpr std::int64_t kCachedBytes = 320 << 10;
 // Rows of a block, so that what is read of a stays in that cache from column to column, and
 // columns, so that the panels do not grow without bound.
 constexpr std::int64_t kBlockRows = 600;
@@ -168,99 +170,154 @@ std::int64_t tile_row(const GemmProduct& p, std::int64_t i) {
   return i * p.m / ceil_div(p.m, kTileRows);
 }
 
+// Lanes from one panel to the next. The gaps keep panels that are filled together from driving each
+// other out of the first-level cache; in that of a the last step's whole vector ends.
+std::int64_t a_panel_lanes(std::int64_t steps) {
+  return ceil_div(kTileRows * steps + 4, 16) * 16 + 16;
+}
+std::int64_t b_panel_lanes(std::int64_t steps) {
+  return kTileColumns * (steps + 1);
+}
+
 // Vectors of the panel of b that begins at column n0.
 int panel_vectors(const GemmProduct& p, std::int64_t n0) {
   return p.n - n0 > 16 ? 2 : 1;
 }
 
+// All panels but a last narrow one are of two vectors, `to` takes the panels one after the other.
 template <class T>
 void pack_b(Lane* to, const GemmProduct& p, std::int64_t k0, std::int64_t depth) {
-  const std::int64_t ld = p.b.ld;
-  for (std::int64_t n0 = 0; n0 < p.n; n0 += kTileColumns) {
-    const std::int64_t columns = std::min(kTileColumns, p.n - n0);
+  const std::int64_t ld = p.b.ld, steps = ceil_div(depth, kPerLane<T>);
+  for (std::int64_t n0 = 0; n0 < p.n;) {
     const T* const from = p.b.at(k0, n0).data.as<T>();
     const int vectors = panel_vectors(p, n0);
+    std::int64_t columns = std::min(kTileColumns, p.n - n0);
     if (p.b.trans == Transpose::yes) {
       for (int v = 0; v < vectors; ++v) {
         detail::pack_rows(to + 16 * v, 16 * vectors, from + 16 * v * ld, ld,
                           std::min<std::int64_t>(columns - 16 * v, 16), depth);
       }
-    } else if (vectors == 2) {
-      detail::pack_columns<T, 2>(to, 32, from, ld, columns, depth);
     } else {
-      detail::pack_columns<T, 1>(to, 16, from, ld, columns, depth);
+      detail::Panels panels;
+      panels.add(0, columns);
+      while (panels.count < detail::Panels::kMax && n0 + columns < p.n &&
+             panel_vectors(p, n0 + columns) == vectors) {
+        const std::int64_t more = std::min(kTileColumns, p.n - n0 - columns);
+        panels.add(columns, more);
+        columns += more;
+      }
+      const std::int64_t width = 16 * vectors;
+      if (vectors == 2) {
+        detail::pack_columns<T, 2>(to, b_panel_lanes(steps), width, from, ld, panels, depth);
+      } else {
+        detail::pack_columns<T, 1>(to, b_panel_lanes(steps), width, from, ld, panels, depth);
+      }
     }
-    to += 16 * vectors * ceil_div(depth, kPerLane<T>);
+    to += ceil_div(columns, kTileColumns) * b_panel_lanes(steps);
+    n0 += columns;
   }
 }
 
 template <class T>
 void pack_a(Lane* to, const GemmProduct& p, std::int64_t k0, std::int64_t depth) {
-  for (std::int64_t tile = 0; tile < ceil_div(p.m, kTileRows); ++tile) {
-    const std::int64_t m0 = tile_row(p, tile), rows = tile_row(p, tile + 1) - m0;
+  const std::int64_t tiles = ceil_div(p.m, kTileRows);
+  const std::int64_t panel_lanes = a_panel_lanes(ceil_div(depth, kPerLane<T>));
+  for (std::int64_t tile = 0; tile < tiles;) {
+    const std::int64_t first = tile, m0 = tile_row(p, tile);
     const T* const from = p.a.at(m0, k0).data.as<T>();
     if (p.a.trans == Transpose::yes) {
-      detail::pack_columns<T, 1>(to, kTileRows, from, p.a.ld, rows, depth);
+      detail::Panels panels;
+      for (; tile < tiles && panels.count < detail::Panels::kMax; ++tile) {
+        const std::int64_t row = tile_row(p, tile);
+        panels.add(row - m0, tile_row(p, tile + 1) - row);
+      }
+      detail::pack_columns<T, 1>(to, panel_lanes, kTileRows, from, p.a.ld, panels, depth);
     } else {
-      detail::pack_rows(to, kTileRows, from, p.a.ld, rows, depth);
+      detail::pack_rows(to, kTileRows, from, p.a.ld, tile_row(p, tile + 1) - m0, depth);
+      ++tile;
     }
-    to += kTileRows * ceil_div(depth, kPerLane<T>);
+    to += (tile - first) * panel_lanes;
   }
 }
+
+// A block of the plane and a part of k of it, packed.
+template <class T>
+struct Block {
+  const GemmProduct& p;
+  const Lane *a, *b;  // a null: read where it lies
+  float* sums;        // null if c takes them, of `columns` a row
+  std::int64_t columns, k0, depth;
+
+  void run_tile(std::int64_t tile, std::int64_t n0) const {
+    const std::int64_t steps = ceil_div(depth, kPerLane<T>);
+    const std::int64_t m0 = tile_row(p, tile), rows = tile_row(p, tile + 1) - m0;
+    const bool is_first = k0 == 0, is_last = k0 + depth == p.k;
+    float* const sum = sums == nullptr ? nullptr : sums + m0 * columns + n0;
+    const bool to_sums = sums != nullptr && !is_last;
+    const FloatPtr c = to_sums ? FloatPtr(sum) : p.c + (m0 * p.ldc + n0);
+    Target target{.c = c.as<float>(),
+                  .ldc = to_sums ? columns : p.ldc,
+                  .is_bf16 = c.is_bf16(),
+                  .alpha = p.alpha,
+                  .beta = is_first ? p.beta : 1.0F,
+                  .addend = nullptr,
+                  .ld_addend = sums != nullptr ? columns : p.ldc,
+                  .bias = is_first && p.bias != nullptr ? p.bias + n0 : nullptr,
+                  .last = detail::first_lanes((std::min(kTileColumns, p.n - n0) - 1) % 16 + 1)};
+    if (target.beta != 0.0F) target.addend = sums != nullptr ? sum : c.as<float>();
+    const auto run = kRunTile<T>[static_cast<std::size_t>(panel_vectors(p, n0) - 1)]
+                                [static_cast<std::size_t>(rows - 1)];
+    const auto* const panel =
+        reinterpret_cast<const float*>(b + n0 / kTileColumns * b_panel_lanes(steps));
+    if (a != nullptr) {
+      const Lane* const first = a + tile * a_panel_lanes(steps);
+      run({reinterpret_cast<const std::byte*>(first), 4, 4 * kTileRows}, panel, steps, false,
+          target);
+    } else {
+      const T* const first = p.a.data.as<T>() + m0 * p.a.ld + k0;
+      const auto row_bytes = p.a.ld * static_cast<std::int64_t>(sizeof(T));
+      run({reinterpret_cast<const std::byte*>(first), row_bytes, 4}, panel, depth / kPerLane<T>,
+          depth % kPerLane<T> != 0, target);
+    }
+  }
+
+  void run() const {
+    const std::int64_t tiles = ceil_div(p.m, kTileRows);
+    const std::int64_t b_bytes = ceil_div(p.n, kTileColumns) *
+                                 b_panel_lanes(ceil_div(depth, kPerLane<T>)) *
+                                 static_cast<std::int64_t>(sizeof(Lane));
+    if (b_bytes <= kCachedBytes) {
+      // Whole rows of c one after the other, and rows of a only once.
+      for (std::int64_t tile = 0; tile < tiles; ++tile) {
+        for (std::int64_t n0 = 0; n0 < p.n; n0 += kTileColumns) run_tile(tile, n0);
+      }
+    } else {
+      for (std::int64_t n0 = 0; n0 < p.n; n0 += kTileColumns) {
+        for (std::int64_t tile = 0; tile < tiles; ++tile) run_tile(tile, n0);
+      }
+    }
+  }
+};
 
 // A block of the plane, all of k.
 template <class T>
 void run_block(const GemmProduct& p) {
-  const std::int64_t tiles = ceil_div(p.m, kTileRows), columns = ceil_div(p.n, 16) * 16;
+  const std::int64_t columns = ceil_div(p.n, 16) * 16;
   const std::int64_t depth_max = std::min(p.k, kDepth * kPerLane<T>);
   const std::int64_t steps_max = ceil_div(depth_max, kPerLane<T>);
   const bool packs_a = gemm_avx512_packs_a(p);
   // A result of bfloat16 is summed in float32 until the last part of k.
   const bool has_sums = p.c.is_bf16() && depth_max < p.k;
-  const std::int64_t b_lanes = columns * steps_max;
-  // The last step of a tile's rows is written as a whole vector.
-  const std::int64_t a_lanes = packs_a ? ceil_div(tiles * kTileRows * steps_max + 16, 16) * 16 : 0;
+  const std::int64_t b_lanes = ceil_div(p.n, kTileColumns) * b_panel_lanes(steps_max);
+  const std::int64_t a_lanes = packs_a ? ceil_div(p.m, kTileRows) * a_panel_lanes(steps_max) : 0;
   Lane* const b = packing_memory(b_lanes + a_lanes + (has_sums ? p.m * columns : 0));
-  Lane* const a = b + b_lanes;
-  auto* const sums = reinterpret_cast<float*>(a + a_lanes);
-
+  Lane* const a = packs_a ? b + b_lanes : nullptr;
+  auto* const sums = has_sums ? reinterpret_cast<float*>(b + b_lanes + a_lanes) : nullptr;
   for (std::int64_t k0 = 0; k0 < p.k; k0 += depth_max) {
     const std::int64_t depth = std::min(depth_max, p.k - k0);
-    const std::int64_t steps = ceil_div(depth, kPerLane<T>);
     pack_b<T>(b, p, k0, depth);
     if (packs_a) pack_a<T>(a, p, k0, depth);
-    const bool is_first = k0 == 0, is_last = k0 + depth == p.k;
-    const bool to_sums = has_sums && !is_last;
-    for (std::int64_t n0 = 0; n0 < p.n; n0 += kTileColumns) {
-      const auto& run = kRunTile<T>[static_cast<std::size_t>(panel_vectors(p, n0) - 1)];
-      const auto* const panel = reinterpret_cast<const float*>(b + n0 * steps);
-      for (std::int64_t tile = 0; tile < tiles; ++tile) {
-        const std::int64_t m0 = tile_row(p, tile), rows = tile_row(p, tile + 1) - m0;
-        float* const sum = sums + m0 * columns + n0;
-        const FloatPtr c = to_sums ? FloatPtr(sum) : p.c + (m0 * p.ldc + n0);
-        Target target{.c = c.as<float>(),
-                      .ldc = to_sums ? columns : p.ldc,
-                      .is_bf16 = c.is_bf16(),
-                      .alpha = p.alpha,
-                      .beta = is_first ? p.beta : 1.0F,
-                      .addend = nullptr,
-                      .ld_addend = has_sums ? columns : p.ldc,
-                      .bias = is_first && p.bias != nullptr ? p.bias + n0 : nullptr,
-                      .last = detail::first_lanes((std::min(kTileColumns, p.n - n0) - 1) % 16 + 1)};
-        if (target.beta != 0.0F) target.addend = has_sums ? sum : c.as<float>();
-        const auto run_rows = run[static_cast<std::size_t>(rows - 1)];
-        if (packs_a) {
-          const Lane* const first = a + tile * kTileRows * steps;
-          run_rows({reinterpret_cast<const std::byte*>(first), 4, 4 * kTileRows}, panel, steps,
-                   false, target);
-        } else {
-          const T* const first = p.a.data.as<T>() + m0 * p.a.ld + k0;
-          const auto row_bytes = p.a.ld * static_cast<std::int64_t>(sizeof(T));
-          run_rows({reinterpret_cast<const std::byte*>(first), row_bytes, 4}, panel,
-                   depth / kPerLane<T>, depth % kPerLane<T> != 0, target);
-        }
-      }
-    }
+    Block<T>{p, a, b, sums, columns, k0, depth}.run();
   }
 }
 

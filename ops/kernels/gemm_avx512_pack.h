@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <type_traits>
 
@@ -28,6 +29,20 @@ inline constexpr std::int64_t kPerLane = 4 / static_cast<std::int64_t>(sizeof(T)
 inline __mmask16 first_lanes(std::int64_t count) {
   return static_cast<__mmask16>((1U << std::clamp<std::int64_t>(count, 0, 16)) - 1U);
 }
+
+// Which columns go to which panel.
+struct Panels {
+  static constexpr std::int64_t kMax = 16;
+  std::int64_t count = 0;
+  std::array<std::int64_t, kMax> first{};
+  std::array<std::uint32_t, kMax> mask{};  // of the columns there are
+
+  void add(std::int64_t first_column, std::int64_t columns) {
+    const auto i = static_cast<std::size_t>(count++);
+    first[i] = first_column;
+    mask[i] = static_cast<std::uint32_t>((std::uint64_t{1} << columns) - 1U);
+  }
+};
 
 TRIB_AVX512 inline __attribute__((always_inline)) void transpose_16x16(__m512i (&r)[16]) {
   __m512i t[16];
@@ -86,28 +101,32 @@ TRIB_AVX512 void pack_rows(Lane* to, std::int64_t width, const T* from, std::int
   }
 }
 
-/// The same of `columns` elements that lie side by side, `depth` such rows one along k after the
-/// other, `ld` elements apart. Writes 16 * V lanes a step.
+/// Panels of up to 16 * V columns each, of columns that lie side by side, `depth` rows one along k
+/// after the other: panel i takes the
+/// columns of its mask, from column first[i], to to[i * panel_lanes + step * width + column]. All
+/// panels of a row before the next row, because memory is fast in the order it lies. Always writes
+/// 16 * V lanes a step, zero beyond the columns; the second half of a last lane is zero if depth is
+/// odd.
 template <class T, int V>
-TRIB_AVX512 void pack_columns(Lane* to, std::int64_t width, const T* from, std::int64_t ld,
-                              std::int64_t columns, std::int64_t depth) {
-  __mmask16 mask[V];
-  for (int j = 0; j < V; ++j) mask[j] = first_lanes(columns - 16 * j);
+TRIB_AVX512 void pack_columns(Lane* to, std::int64_t panel_lanes, std::int64_t width, const T* from,
+                              std::int64_t ld, const Panels& panels, std::int64_t depth) {
   for (std::int64_t k = 0; k < depth; k += kPerLane<T>) {
-    if constexpr (std::is_same_v<T, float>) {
+    [[maybe_unused]] const bool has_second = k + 1 < depth;
+    for (std::int64_t i = 0; i < panels.count; ++i) {
+      const T* const at = from + panels.first[static_cast<std::size_t>(i)];
+      Lane* const lanes = to + i * panel_lanes;
 #pragma GCC unroll 2
       for (int j = 0; j < V; ++j) {
-        _mm512_storeu_ps(to + 16 * j, _mm512_maskz_loadu_ps(mask[j], from + 16 * j));
-      }
-    } else {
-      const auto second = static_cast<__mmask16>(k + 1 < depth ? 0xFFFF : 0);
-#pragma GCC unroll 2
-      for (int j = 0; j < V; ++j) {
-        const __m512i even =
-            _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask[j], from + 16 * j));
-        const __m512i odd =
-            _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask[j] & second, from + ld + 16 * j));
-        _mm512_storeu_si512(to + 16 * j, _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
+        const auto mask =
+            static_cast<__mmask16>(panels.mask[static_cast<std::size_t>(i)] >> (16 * j));
+        if constexpr (std::is_same_v<T, float>) {
+          _mm512_storeu_ps(lanes + 16 * j, _mm512_maskz_loadu_ps(mask, at + 16 * j));
+        } else {
+          const __m512i even = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, at + 16 * j));
+          const __m512i odd = _mm512_cvtepu16_epi32(
+              _mm256_maskz_loadu_epi16(has_second ? mask : __mmask16{0}, at + ld + 16 * j));
+          _mm512_storeu_si512(lanes + 16 * j, _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
+        }
       }
     }
     from += kPerLane<T> * ld;

@@ -12,7 +12,7 @@ namespace {
 // A piece must be long beside the cost of starting it, about a microsecond.
 constexpr double kPieceFlops = 6 << 20;
 // Pieces enough to even out threads that start late or are disturbed, ...
-constexpr std::int64_t kEnoughPieces = 32;
+constexpr std::int64_t kEnoughPieces = 24;
 // ... and more only if they are as long as this.
 constexpr double kLongPieceFlops = 128 << 20;
 constexpr std::int64_t kMaxPieces = 256;
