@@ -22,7 +22,7 @@ namespace trib::ops {
 namespace {
 
 // Extended pixels (of whole channels) taken at a time: a tile of them stays in the first cache.
-constexpr std::int64_t kInner = 128;
+constexpr std::int64_t kInner = 96;
 // Heads are shared out between tasks only if there are fewer tasks than this without: each task
 // gathers the patches for itself.
 constexpr std::int64_t kMinTasks = 8;
