@@ -18,6 +18,7 @@
 #include <fmt/format.h>
 
 #include "bench/machine.h"
+#include "ops/base/bfloat16.h"
 #include "ops/base/parallel.h"
 #include "ops/base/random.h"
 #include "ops/kernels/activation.h"
@@ -105,10 +106,20 @@ void linear_shapes(benchmark::internal::Benchmark* bench) {
   bench->Args({1568, 768, 3072})->Args({16384, 64, 64})->Args({1000, 100, 300});
 }
 
-// Arguments: batch, tokens, heads, head_dim.
+template <class Float>
+std::vector<Float> values_as(std::int64_t count) {
+  std::vector<Float> result;
+  result.reserve(static_cast<std::size_t>(count));
+  for (const float value : values(count)) result.push_back(Float(value));
+  return result;
+}
+
+// Arguments: batch, tokens, heads, head_dim. Ratios of bfloat16 are to the peak of float32.
+template <class Float>
 struct AttentionCase {
   std::int64_t batch, tokens, heads, head_dim, width;
-  Floats qkv, out, lse;
+  std::vector<Float> qkv, out;
+  Floats lse;
 
   explicit AttentionCase(const benchmark::State& state)
       : batch(state.range(0)),
@@ -116,7 +127,7 @@ struct AttentionCase {
         heads(state.range(2)),
         head_dim(state.range(3)),
         width(heads * head_dim),
-        qkv(values(batch * tokens * 3 * width)),
+        qkv(values_as<Float>(batch * tokens * 3 * width)),
         out(static_cast<std::size_t>(batch * tokens * width)),
         lse(static_cast<std::size_t>(batch * heads * tokens)) {}
 
@@ -127,8 +138,9 @@ struct AttentionCase {
   double flops() const { return 2.0 * static_cast<double>(batch * tokens * tokens * width); }
 };
 
+template <class Float>
 void bm_attention_forward(benchmark::State& state) {
-  AttentionCase attention(state);
+  AttentionCase<Float> attention(state);
   for (auto _ : state) {
     attention.forward();
     benchmark::ClobberMemory();
@@ -136,11 +148,12 @@ void bm_attention_forward(benchmark::State& state) {
   report_flops(state, 2 * attention.flops());
 }
 
+template <class Float>
 void bm_attention_backward(benchmark::State& state) {
-  AttentionCase attention(state);
+  AttentionCase<Float> attention(state);
   attention.forward();
-  const Floats dout = values(static_cast<std::int64_t>(attention.out.size()));
-  Floats dqkv(attention.qkv.size());
+  const auto dout = values_as<Float>(static_cast<std::int64_t>(attention.out.size()));
+  std::vector<Float> dqkv(attention.qkv.size());
   for (auto _ : state) {
     attention_backward(dqkv.data(), dout.data(), attention.qkv.data(), attention.out.data(),
                        attention.lse.data(), attention.batch, attention.tokens, attention.heads,
@@ -152,9 +165,10 @@ void bm_attention_backward(benchmark::State& state) {
 
 void attention_shapes(benchmark::internal::Benchmark* bench) {
   bench->ArgNames({"batch", "tokens", "heads", "head_dim"});
-  bench->Args({64, 16, 4, 16})->Args({64, 16, 4, 32})->Args({64, 64, 4, 32});
-  bench->Args({32, 128, 4, 32})->Args({32, 64, 6, 64})->Args({8, 196, 12, 64});
-  bench->Args({4, 512, 8, 64})->Args({1, 2048, 8, 64});
+  bench->Args({64, 16, 4, 16})->Args({64, 64, 4, 16})->Args({64, 64, 4, 32});
+  bench->Args({4, 512, 8, 32})->Args({4, 64, 6, 64})->Args({16, 36, 6, 64});
+  bench->Args({16, 144, 6, 64})->Args({8, 196, 12, 64})->Args({1, 1024, 8, 64});
+  bench->Args({1, 1024, 1, 64})->Args({1, 2048, 8, 64});
 }
 
 void bm_layer_norm_forward(benchmark::State& state) {
@@ -482,8 +496,10 @@ void patch_shapes(benchmark::internal::Benchmark* bench) {
 TRIB_BENCH(bm_linear_forward)->Apply(linear_shapes);
 TRIB_BENCH(bm_linear_backward)->Apply(linear_shapes);
 TRIB_BENCH(bm_gemm_weight_gradient)->Apply(linear_shapes);
-TRIB_BENCH(bm_attention_forward)->Apply(attention_shapes);
-TRIB_BENCH(bm_attention_backward)->Apply(attention_shapes);
+TRIB_BENCH(bm_attention_forward<float>)->Apply(attention_shapes);
+TRIB_BENCH(bm_attention_forward<BFloat16>)->Apply(attention_shapes);
+TRIB_BENCH(bm_attention_backward<float>)->Apply(attention_shapes);
+TRIB_BENCH(bm_attention_backward<BFloat16>)->Apply(attention_shapes);
 TRIB_BENCH(bm_layer_norm_forward)->Apply(row_shapes);
 TRIB_BENCH(bm_layer_norm_backward)->Apply(row_shapes);
 TRIB_BENCH(bm_softmax_forward)->Apply(row_shapes);
