@@ -74,37 +74,17 @@ AttentionTask task_of(const Shape& shape, ConstFloatPtr qkv, std::int64_t head,
           .q_end = std::min(q_end, shape.tokens)};
 }
 
-// dk or dv of tokens [begin, end): the sum of the parts, in order, times `factor`. The sums of the
-// first part become those of all.
-template <class Float>
-void store_sums(Float* to, std::int64_t ld, float* sums, std::int64_t parts,
-                std::int64_t part_stride, std::int64_t begin, std::int64_t end, std::int64_t dim,
-                float factor) {
-  const std::int64_t row = attention_row(dim);
-  for (std::int64_t n = begin; n < end; ++n) {
-    float* const sum = sums + n * row;
-    Float* const to_row = to + n * ld;
-    for (std::int64_t part = 1; part < parts; ++part) {
-      const float* const next = sum + part * part_stride;
-#pragma omp simd
-      for (std::int64_t d = 0; d < dim; ++d) sum[d] += next[d];
-    }
-#pragma omp simd
-    for (std::int64_t d = 0; d < dim; ++d) to_row[d] = Float(factor * sum[d]);
-  }
-}
-
-// Gradients of the keys and values of one head; the sums of each part hold dk, then dv.
-void store_key_gradients(const Shape& shape, FloatPtr dq, float* sums, std::int64_t parts,
-                         std::int64_t begin, std::int64_t end) {
-  const std::int64_t plane = shape.tokens * attention_row(shape.head_dim);
+// Gradients of the keys and values [begin, end) of one head; the sums of each part are dk, then dv.
+void store_key_gradients(const AttentionBlocks& blocks, const Shape& shape, FloatPtr dq,
+                         float* sums, std::int64_t parts, std::int64_t begin, std::int64_t end) {
+  const std::int64_t row = attention_row(shape.head_dim), plane = shape.tokens * row;
+  const FloatPtr dk = dq + shape.out_ld() + begin * shape.qkv_ld();
+  const FloatPtr dv = dk + shape.out_ld();
   const float scale = 1.0F / std::sqrt(static_cast<float>(shape.head_dim));
-  with_float_type(dq, [&](auto* q) {
-    store_sums(q + shape.out_ld(), shape.qkv_ld(), sums, parts, 2 * plane, begin, end,
-               shape.head_dim, scale);
-    store_sums(q + 2 * shape.out_ld(), shape.qkv_ld(), sums + plane, parts, 2 * plane, begin, end,
-               shape.head_dim, 1.0F);
-  });
+  blocks.store_sums(dk, shape.qkv_ld(), sums + begin * row, parts, 2 * plane, end - begin,
+                    shape.head_dim, scale);
+  blocks.store_sums(dv, shape.qkv_ld(), sums + plane + begin * row, parts, 2 * plane, end - begin,
+                    shape.head_dim, 1.0F);
 }
 
 }  // namespace
@@ -169,7 +149,7 @@ void attention_backward(FloatPtr dqkv_bn3hd, ConstFloatPtr dout_bnhd, ConstFloat
                            .dk_sums = sums,
                            .dv_sums = sums + plane},
                           task, scratch + own_sums);
-          if (parts.count == 1) store_key_gradients(shape, dq, sums, 1, 0, tokens);
+          if (parts.count == 1) store_key_gradients(blocks, shape, dq, sums, 1, 0, tokens);
         }
       });
   if (parts.count == 1) return;
@@ -177,7 +157,7 @@ void attention_backward(FloatPtr dqkv_bn3hd, ConstFloatPtr dout_bnhd, ConstFloat
   parallel_for(shape.all_heads() * slices, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t head = i / slices, n0 = i % slices * kAttentionQueries;
-      store_key_gradients(shape, dqkv_bn3hd + shape.qkv_at(head),
+      store_key_gradients(blocks, shape, dqkv_bn3hd + shape.qkv_at(head),
                           part_sums + 2 * plane * parts.count * head, parts.count, n0,
                           std::min(n0 + kAttentionQueries, tokens));
     }

@@ -7,8 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-
-#include "ops/kernels/vector_math.h"
+#include <numbers>
 
 // The loops are compiled once for each of a few instruction sets; the processor picks one.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -90,23 +89,26 @@ struct Variants {
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
       using namespace avx512;
       const AttentionBlocks of_f32{"AVX-512", forward<Float32Math, float>,
-                                   backward<Float32Math, float>};
+                                   backward<Float32Math, float>, store_sums<float>};
       if (__builtin_cpu_supports("avx512bf16")) {
         using Math = avx512_bf16::BFloat16Math;
         add(of_f32, {"AVX-512 BF16", avx512_bf16::forward<Math, BFloat16>,
-                     avx512_bf16::backward<Math, BFloat16>});
+                     avx512_bf16::backward<Math, BFloat16>, avx512_bf16::store_sums<BFloat16>});
       }
-      add(of_f32, {"AVX-512", forward<Float32Math, BFloat16>, backward<Float32Math, BFloat16>});
+      add(of_f32, {"AVX-512", forward<Float32Math, BFloat16>, backward<Float32Math, BFloat16>,
+                   store_sums<BFloat16>});
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
       using namespace avx2;
-      add({"AVX2", forward<Float32Math, float>, backward<Float32Math, float>},
-          {"AVX2", forward<Float32Math, BFloat16>, backward<Float32Math, BFloat16>});
+      add({"AVX2", forward<Float32Math, float>, backward<Float32Math, float>, store_sums<float>},
+          {"AVX2", forward<Float32Math, BFloat16>, backward<Float32Math, BFloat16>,
+           store_sums<BFloat16>});
     }
 #endif
     using namespace portable;
-    add({"portable", forward<Float32Math, float>, backward<Float32Math, float>},
-        {"portable", forward<Float32Math, BFloat16>, backward<Float32Math, BFloat16>});
+    add({"portable", forward<Float32Math, float>, backward<Float32Math, float>, store_sums<float>},
+        {"portable", forward<Float32Math, BFloat16>, backward<Float32Math, BFloat16>,
+         store_sums<BFloat16>});
   }
 };
 

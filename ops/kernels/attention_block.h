@@ -43,6 +43,10 @@ struct AttentionBlocks {
   const char* name;
   void (*forward)(FloatPtr out, float* lse, const AttentionTask& task, float* scratch);
   void (*backward)(const AttentionGradient& gradient, const AttentionTask& task, float* scratch);
+  /// Rows of dim numbers get `factor` times the sum of `parts` arrays [rows, attention_row(dim)],
+  /// taken in order; the first of them becomes the sum.
+  void (*store_sums)(FloatPtr to, std::int64_t ld, float* sums, std::int64_t parts,
+                     std::int64_t part_stride, std::int64_t rows, std::int64_t dim, float factor);
 };
 
 /// Those that this processor can run for numbers of a type, best first.

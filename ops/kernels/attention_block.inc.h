@@ -12,6 +12,7 @@
 // Legend: i query of the block, j key, d dim of the head, 2 a pair of bfloat16 within a unit.
 
 constexpr std::int64_t kQueries = kAttentionQueries;
+constexpr auto kLog2E = std::numbers::log2e_v<float>;
 
 template <class Math>
 constexpr std::int64_t units(std::int64_t count) {
@@ -158,16 +159,22 @@ void transpose_rows(Unit* to, Unit* scratch, const Float* from, std::int64_t ld,
   transpose(to, kQueries, scratch, columns, lanes, columns);
 }
 
+// Rows of `dim` numbers, times `factor`. Those of `from` are whole vectors.
 template <class Float>
 void unpack_rows(Float* to, std::int64_t ld, const float* from, std::int64_t from_ld,
-                 std::int64_t rows, std::int64_t dim) {
+                 std::int64_t rows, std::int64_t dim, float factor) {
   for (std::int64_t i = 0; i < rows; ++i, to += ld, from += from_ld) {
-#pragma omp simd
-    for (std::int64_t d = 0; d < dim; ++d) to[d] = Float(from[d]);
+    std::int64_t d = 0;
+    for (; d + kLanes <= dim; d += kLanes) store(to + d, factor * load(from + d));
+    if (d < dim) {
+      Float rest[kLanes];
+      store(rest, factor * load(from + d));
+      std::copy_n(rest, dim - d, to + d);
+    }
   }
 }
 
-// Softmax over the keys seen so far, of every query.
+// Softmax over the keys seen so far, of every query. Logarithms are to base 2.
 struct OnlineSoftmax {
   alignas(64) float largest[kQueries], sum[kQueries], shrink[kQueries];
 
@@ -178,45 +185,37 @@ struct OnlineSoftmax {
 
   // Scores become weights, up to a factor. Sums of former keys are to be multiplied by `shrink`.
   void add(float* s_ji, std::int64_t keys, std::int64_t lanes, float scale) {
-    for (std::int64_t i0 = 0; i0 < lanes; i0 += kLanes) {
-      alignas(64) float before[kLanes], top[kLanes], total[kLanes];
-#pragma omp simd
-      for (int i = 0; i < kLanes; ++i) {
-        before[i] = largest[i0 + i];
-        top[i] = -std::numeric_limits<float>::infinity();
+    for (std::int64_t i = 0; i < lanes; i += kLanes) {
+      float* const s_j = s_ji + i;
+      const Vec before = load(largest + i);
+      Vec top = load(s_j);
+      for (std::int64_t j = 1; j < keys; ++j) {
+        const Vec s = load(s_j + j * kQueries);
+        top = s > top ? s : top;
       }
+      top *= scale;
+      top = top > before ? top : before;
+      const Vec factor = exp2_of(before - top);
+      Vec total = load(sum + i) * factor;
       for (std::int64_t j = 0; j < keys; ++j) {
-        const float* s = s_ji + j * kQueries + i0;
-#pragma omp simd
-        for (int i = 0; i < kLanes; ++i) top[i] = s[i] > top[i] ? s[i] : top[i];
+        const Vec p = exp2_of(load(s_j + j * kQueries) * scale - top);
+        store(s_j + j * kQueries, p);
+        total += p;
       }
-#pragma omp simd
-      for (int i = 0; i < kLanes; ++i) {
-        const float scaled = scale * top[i];
-        top[i] = scaled > before[i] ? scaled : before[i];
-        const float factor = vector_exp(before[i] - top[i]);
-        shrink[i0 + i] = factor;
-        total[i] = sum[i0 + i] * factor;
-        largest[i0 + i] = top[i];
-      }
-      for (std::int64_t j = 0; j < keys; ++j) {
-        float* s = s_ji + j * kQueries + i0;
-#pragma omp simd
-        for (int i = 0; i < kLanes; ++i) {
-          s[i] = vector_exp(s[i] * scale - top[i]);
-          total[i] += s[i];
-        }
-      }
-#pragma omp simd
-      for (int i = 0; i < kLanes; ++i) sum[i0 + i] = total[i];
+      store(largest + i, top);
+      store(shrink + i, factor);
+      store(sum + i, total);
     }
   }
 };
 
 inline void scale_lanes(float* x_di, const float* factor_i, std::int64_t dim, std::int64_t lanes) {
-  for (std::int64_t d = 0; d < dim; ++d) {
-#pragma omp simd
-    for (std::int64_t i = 0; i < lanes; ++i) x_di[d * kQueries + i] *= factor_i[i];
+  for (std::int64_t i = 0; i < lanes; i += kLanes) {
+    const Vec factor = load(factor_i + i);
+    for (std::int64_t d = 0; d < dim; ++d) {
+      float* const x = x_di + d * kQueries + i;
+      store(x, load(x) * factor);
+    }
   }
 }
 
@@ -224,7 +223,7 @@ template <class Math, class Float>
 void forward(FloatPtr out_ptr, float* lse, const AttentionTask& t, float* memory) {
   const std::int64_t dim = t.head_dim, ld = t.qkv_ld, tokens = t.tokens;
   const std::int64_t row = attention_row(dim);
-  const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
+  const float scale = kLog2E / std::sqrt(static_cast<float>(dim));
   Scratch scratch(memory);
   Unit* const rows_id = scratch.matrix(kQueries, row);
   Unit* const q_di = scratch.matrix(row, kQueries);
@@ -251,25 +250,24 @@ void forward(FloatPtr out_ptr, float* lse, const AttentionTask& t, float* memory
                     dim, lanes, units<Math>(keys));
     });
     for (std::int64_t i = 0; i < queries; ++i) {
-      lse[q0 + i] = softmax.largest[i] + std::log(softmax.sum[i]);
+      lse[q0 + i] = softmax.largest[i] / kLog2E + std::log(softmax.sum[i]);
     }
     for (std::int64_t i = 0; i < lanes; ++i) softmax.shrink[i] = 1.0F / softmax.sum[i];
     scale_lanes(out_di, softmax.shrink, dim, lanes);
     transpose(rows_id, row, reinterpret_cast<Unit*>(out_di), kQueries, round_up_lanes(dim), lanes);
     unpack_rows(out_ptr.as<Float>() + q0 * t.out_ld, t.out_ld, reinterpret_cast<float*>(rows_id),
-                row, queries, dim);
+                row, queries, dim, 1.0F);
   });
 }
 
-// s becomes the weights p and dp the gradient ds of the scaled scores.
+// s becomes the weights p and dp the gradient ds of the scaled scores. lse is to base 2.
 inline void score_gradient(float* s_ji, float* dp_ji, const float* lse_i, const float* delta_i,
                            float scale, std::int64_t keys, std::int64_t lanes) {
   for (std::int64_t j = 0; j < keys; ++j, s_ji += kQueries, dp_ji += kQueries) {
-#pragma omp simd
-    for (std::int64_t i = 0; i < lanes; ++i) {
-      const float p = vector_exp(s_ji[i] * scale - lse_i[i]);
-      s_ji[i] = p;
-      dp_ji[i] = p * (dp_ji[i] - delta_i[i]);
+    for (std::int64_t i = 0; i < lanes; i += kLanes) {
+      const Vec p = exp2_of(load(s_ji + i) * scale - load(lse_i + i));
+      store(s_ji + i, p);
+      store(dp_ji + i, p * (load(dp_ji + i) - load(delta_i + i)));
     }
   }
 }
@@ -287,7 +285,7 @@ template <class Math, class Float>
 void backward(const AttentionGradient& g, const AttentionTask& t, float* memory) {
   const std::int64_t dim = t.head_dim, ld = t.qkv_ld, tokens = t.tokens;
   const std::int64_t row = attention_row(dim), columns = round_up_lanes(dim);
-  const float scale = 1.0F / std::sqrt(static_cast<float>(dim));
+  const float scale = kLog2E / std::sqrt(static_cast<float>(dim));
   constexpr bool kPairs = Math::kPerUnit == 2;
   constexpr std::int64_t kLeftRow = kQueries / Math::kPerUnit;
   Scratch scratch(memory);
@@ -328,7 +326,7 @@ void backward(const AttentionGradient& g, const AttentionTask& t, float* memory)
         right_of_units<Math>(dout_id, row, dout, t.out_ld, queries, dim);
     alignas(64) float lse_i[kQueries] = {}, delta_i[kQueries] = {};  // delta: sum of p * dp
     for (std::int64_t i = 0; i < queries; ++i) {
-      lse_i[i] = g.lse[q0 + i];
+      lse_i[i] = g.lse[q0 + i] * kLog2E;
       delta_i[i] = row_dot(dout + i * t.out_ld, out + i * t.out_ld, dim);
     }
     for_key_blocks(tokens, [&](std::int64_t k0, std::int64_t keys) {
@@ -349,10 +347,21 @@ void backward(const AttentionGradient& g, const AttentionTask& t, float* memory)
       product<Math>(k0 > 0, {dq_di, kQueries}, k_over_keys.from_inner(k0 / Math::kPerUnit),
                     {ds_right, kQueries}, dim, lanes, units<Math>(keys));
     });
-    std::fill_n(lse_i, kQueries, scale);
-    scale_lanes(dq_di, lse_i, dim, lanes);
     transpose(rows_id, row, reinterpret_cast<Unit*>(dq_di), kQueries, columns, lanes);
     unpack_rows(g.dq.as<Float>() + q0 * ld, ld, reinterpret_cast<float*>(rows_id), row, queries,
-                dim);
+                dim, scale / kLog2E);
   });
+}
+
+// See AttentionBlocks.
+template <class Float>
+void store_sums(FloatPtr to, std::int64_t ld, float* sums, std::int64_t parts,
+                std::int64_t part_stride, std::int64_t rows, std::int64_t dim, float factor) {
+  const std::int64_t row = attention_row(dim);
+  for (std::int64_t part = 1; part < parts; ++part) {
+    const float* const next = sums + part * part_stride;
+    for (std::int64_t i = 0; i < rows * row; i += kLanes)
+      store(sums + i, load(sums + i) + load(next + i));
+  }
+  unpack_rows(to.as<Float>(), ld, sums, row, rows, dim, factor);
 }

@@ -17,6 +17,44 @@ constexpr int kMaxVecs = TRIB_ACCUMULATORS >= 24 ? 4 : 2;
 using Unit = std::uint32_t;
 using Vec = float __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 using UnitVec = Unit __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+using HalfVec = std::uint16_t __attribute__((vector_size(2 * kLanes), aligned(2), may_alias));
+
+inline Vec load(const float* from) {
+  return *reinterpret_cast<const Vec*>(from);
+}
+
+// 2^x for x up to 127, with a relative error below 2e-7; below the smallest normal number 0. The
+// polynomial is that of Cephes' exp2f.
+inline Vec exp2_of(Vec x) {
+  constexpr float kRound = 0x1.8p23F;  // adding it leaves the nearest whole number in the low bits
+  const Vec shifted = x + kRound;
+  const Vec r = x - (shifted - kRound);  // in [-1/2, 1/2]
+  Vec p = r * 1.535336188e-4F + 1.339887440e-3F;
+  p = p * r + 9.618437357e-3F;
+  p = p * r + 5.550332471e-2F;
+  p = p * r + 2.402264791e-1F;
+  p = p * r + 6.931472028e-1F;
+  p = p * r + 1.0F;
+  // Times 2^n: n goes straight into the exponent.
+  const UnitVec bits = reinterpret_cast<UnitVec>(p) + (reinterpret_cast<UnitVec>(shifted) << 23);
+  const Vec result = x < -126.0F ? Vec{} : reinterpret_cast<Vec>(bits);
+  return x == x ? result : x;
+}
+
+inline void store(float* to, Vec x) {
+  *reinterpret_cast<Vec*>(to) = x;
+}
+inline void store(BFloat16* to, Vec x) {
+#ifdef TRIB_BFLOAT16_DOT
+  // The processor's own rounding; numbers below the smallest normal one become 0.
+  *reinterpret_cast<HalfVec*>(to) = reinterpret_cast<HalfVec>(_mm512_cvtneps_pbh(x));
+#else
+  const auto from = reinterpret_cast<UnitVec>(x);
+  const UnitVec rounded = from + 0x7FFFU + ((from >> 16) & 1U);
+  const UnitVec bits = x == x ? rounded : from | 0x400000U;
+  *reinterpret_cast<HalfVec*>(to) = __builtin_convertvector(bits >> 16, HalfVec);
+#endif
+}
 
 struct Float32Math {
   static constexpr int kPerUnit = 1;
@@ -41,14 +79,14 @@ struct BFloat16Math {
     return reinterpret_cast<Halves>(_mm512_cvtne2ps_pbh(*reinterpret_cast<const Vec*>(second),
                                                         *reinterpret_cast<const Vec*>(first)));
   }
-  static void store(Unit* to, Halves pairs) {
+  static void store_pairs(Unit* to, Halves pairs) {
     *reinterpret_cast<UnitVec*>(to) = reinterpret_cast<UnitVec>(pairs);
   }
 
   // Neighbours become pairs; `count` is a multiple of 2 kLanes.
   static void pair_along_rows(Unit* to, const float* from, std::int64_t count) {
     for (std::int64_t i = 0; i < count; i += 2 * kLanes) {
-      store(to + i / 2, rounded(from + i, from + i + kLanes));
+      store_pairs(to + i / 2, rounded(from + i, from + i + kLanes));
     }
   }
 
@@ -61,7 +99,7 @@ struct BFloat16Math {
     if (rows % 2 != 0) std::fill_n(from + rows * ld, ld, 0.0F);
     for (std::int64_t j = 0; j < rows; j += 2, from += 2 * ld, to += ld) {
       for (std::int64_t i = 0; i < ld; i += kLanes) {
-        store(to + i, __builtin_shuffle(rounded(from + i, from + ld + i), alternating));
+        store_pairs(to + i, __builtin_shuffle(rounded(from + i, from + ld + i), alternating));
       }
     }
   }
@@ -97,7 +135,7 @@ void tile(Sums c, Left a, Right b, std::int64_t inner) {
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int j = 0; j < kVecs; ++j) {
-      sum[i][j] = kAdd ? *reinterpret_cast<const Vec*>(c.data + i * c.ld + j * kLanes) : Vec{};
+      sum[i][j] = kAdd ? load(c.data + i * c.ld + j * kLanes) : Vec{};
     }
   }
   const Unit* a_k = a.data;
@@ -121,7 +159,7 @@ void tile(Sums c, Left a, Right b, std::int64_t inner) {
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int j = 0; j < kVecs; ++j) {
-      *reinterpret_cast<Vec*>(c.data + i * c.ld + j * kLanes) = sum[i][j];
+      store(c.data + i * c.ld + j * kLanes, sum[i][j]);
     }
   }
 }
@@ -168,7 +206,7 @@ void product(bool add, const Sums& c, const Left& a, const Right& b, std::int64_
 // Lane number `lane` of the pair (x, y) exchanged in blocks of kStep lanes: one step of a
 // transposition. The first result takes the even blocks of both, the second the odd ones.
 template <int kStep>
-void exchange(UnitVec& x, UnitVec& y) {
+[[gnu::always_inline]] inline void exchange(UnitVec& x, UnitVec& y) {
   UnitVec even, odd;
   for (int i = 0; i < kLanes; ++i) {
     const auto lane = static_cast<Unit>(i);
@@ -181,7 +219,7 @@ void exchange(UnitVec& x, UnitVec& y) {
 }
 
 template <int kStep>
-void exchange_all(UnitVec (&rows)[kLanes]) {
+[[gnu::always_inline]] inline void exchange_all(UnitVec (&rows)[kLanes]) {
 #pragma GCC unroll 16
   for (int i = 0; i < kLanes; ++i) {
     if ((i & kStep) == 0) exchange<kStep>(rows[i], rows[i + kStep]);
