@@ -118,6 +118,13 @@ int main_of(int argc, char** argv) {
   run_command->add_option("--run-dir", run.run_dir,
                           "Folder of this run, which must be new or empty unless it is resumed; "
                           "left out: a fresh one below the graph's `runs`");
+  std::string bind = "none";
+  run_command
+      ->add_option("--bind", bind,
+                   "Keep ranks on cores of their own, and each computing thread on one of them "
+                   "(core) or on one NUMA node of them (numa); none leaves that to the launcher")
+      ->check(CLI::IsMember({"core", "numa", "none"}))
+      ->capture_default_str();
   run_command->add_flag("--resume", run.resume,
                         "Go on from the newest whole checkpoint of --run-dir, or of the latest run "
                         "of this name; start if there is none");
@@ -137,6 +144,7 @@ int main_of(int argc, char** argv) {
                         "Capture the parameters' gradients too");
   run_command->callback([&] {
     run.trace = !no_trace;
+    run.bind = bind_of(bind);
     exit_code = run_graph(run, registry);
   });
 

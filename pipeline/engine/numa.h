@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -12,17 +13,25 @@
 
 namespace trib::pipeline {
 
-/// The cores of each NUMA node of the machine that are among `allowed`, for nodes with any. Reads
-/// the topology with hwloc; `synthetic` describes another machine in hwloc's notation ("numa:2
-/// core:4 pu:1").
-std::vector<cpu_set_t> numa_nodes(const cpu_set_t& allowed, const std::string& synthetic = "");
+enum class TopologyPart : std::uint8_t { numa_node, core };
+
+/// The hardware threads of each NUMA node, or core, of the machine that are among `allowed`, for
+/// those with any, in the order of the topology. Read with hwloc; `synthetic` describes another
+/// machine in hwloc's notation ("numa:2 core:4 pu:1").
+std::vector<cpu_set_t> topology_parts(TopologyPart part, const cpu_set_t& allowed,
+                                      const std::string& synthetic = "");
+inline std::vector<cpu_set_t> numa_nodes(const cpu_set_t& allowed,
+                                         const std::string& synthetic = "") {
+  return topology_parts(TopologyPart::numa_node, allowed, synthetic);
+}
 
 /// Keeps the threads of an arena on NUMA nodes, dealt out in turn, as long as they work in it. What
-/// a thread touches first then lies in the memory of its node. Does nothing on one node.
+/// a thread touches first then lies in the memory of its node. Does nothing on one node, unless
+/// `also_on_one`: for threads that may have been started by one that is kept on a single core.
 class NodeBinding : public tbb::task_scheduler_observer {
  public:
   /// The cores this process may use now are shared out.
-  explicit NodeBinding(tbb::task_arena& arena);
+  explicit NodeBinding(tbb::task_arena& arena, bool also_on_one = false);
   ~NodeBinding() override;
 
   void on_scheduler_entry(bool is_worker) override;

@@ -19,12 +19,13 @@
 
 #include "ops/base/error.h"
 #include "pipeline/engine/abandoned.h"
+#include "pipeline/engine/binding.h"
 #include "pipeline/engine/numa.h"
 
 namespace trib::pipeline {
 namespace {
 
-constexpr int kMaxThreads = 64;  // memory regions of Debian's OpenBLAS
+constexpr int kMaxThreads = 2 * kMaxComputeThreads;  // memory regions of Debian's OpenBLAS
 
 }  // namespace
 
@@ -36,21 +37,24 @@ int default_compute_threads() {
   const char* local_size = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
   const int ranks = local_size != nullptr ? std::max(std::atoi(local_size), 1) : 1;
   const bool bound = allowed < online;
-  return std::clamp(bound ? allowed : allowed / ranks, 1, kMaxThreads / 2);
+  return std::clamp(bound ? allowed : allowed / ranks, 1, kMaxComputeThreads);
 }
 
 // TBB's arenas cannot grow. So what is to be done on I/O threads stands in a queue, for each body
 // an arena with free threads gets the task to take the next one, and a thread that is blocked for
 // ever is replaced by another arena.
 struct Threads::Arenas {
-  Arenas(int compute, int io) : compute_arena(compute, 1) {
+  Arenas(int compute, int io, const std::vector<cpu_set_t>& compute_places)
+      : compute_arena(compute, 1),
+        compute_binding(compute_arena, compute_places),
+        binds(!compute_places.empty()) {
     allow(compute + io + abandoned_threads());  // which count as long as they are blocked
     add_group(io);
   }
 
   void add_group(int threads) {
     auto arena = std::make_unique<tbb::task_arena>(threads, 0);
-    auto binding = std::make_unique<NodeBinding>(*arena);
+    auto binding = std::make_unique<NodeBinding>(*arena, binds);
     groups.push_back({std::move(arena), std::move(binding), threads});
   }
 
@@ -90,6 +94,8 @@ struct Threads::Arenas {
   std::unique_ptr<tbb::global_control> limit;
   int allowed = 0;
   tbb::task_arena compute_arena;
+  SlotBinding compute_binding;
+  bool binds;
   std::mutex mutex;  // of the groups
   std::vector<Group> groups;
   std::shared_ptr<Queue> queue = std::make_shared<Queue>();
@@ -98,14 +104,15 @@ struct Threads::Arenas {
 
 thread_local IoThread Threads::Arenas::current_group = 0;
 
-Threads::Threads(int compute, int io) : compute_(compute), io_(io) {
+Threads::Threads(int compute, int io, const std::vector<cpu_set_t>& compute_places)
+    : compute_(compute), io_(io) {
   if (compute < 1 || io < 1 || compute + io > kMaxThreads) {
     throw ConfigError(
         fmt::format("{} compute and {} I/O threads: at least 1 each and at most {} "
                     "together",
                     compute, io, kMaxThreads));
   }
-  arenas_ = std::make_unique<Arenas>(compute, io);
+  arenas_ = std::make_unique<Arenas>(compute, io, compute_places);
 }
 
 Threads::~Threads() = default;

@@ -4,11 +4,17 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
+
+#include <sched.h>
 
 namespace trib::pipeline {
 
-/// Cores this rank may compute on: those it is bound to, or its share of the node's if the launcher
-/// bound nothing, so that ranks x threads never exceed the cores.
+/// As many as OpenBLAS has buffers for, and I/O threads need some too.
+inline constexpr int kMaxComputeThreads = 32;
+
+/// Cores this process may compute on, as far as it knows without asking other ranks: those it is
+/// bound to, or its share of the node's if the launcher bound nothing. See plan_binding().
 int default_compute_threads();
 
 /// One of the groups the I/O threads are in; see Threads::replace_io_thread().
@@ -17,8 +23,8 @@ using IoThread = std::size_t;
 class Threads {
  public:
   /// `compute` and `io` are numbers of threads, at least 1 each; 64 together at most (OpenBLAS's
-  /// buffers), else ConfigError.
-  Threads(int compute, int io);
+  /// buffers), else ConfigError. Computing thread i is kept on `compute_places[i]`, if given.
+  Threads(int compute, int io, const std::vector<cpu_set_t>& compute_places = {});
   ~Threads();
 
   int compute() const { return compute_; }

@@ -93,6 +93,8 @@ std::string environment_json(const EnvironmentFacts& facts) {
       {"data", facts.mesh.data}, {"shard", facts.mesh.shard}, {"tensor", facts.mesh.tensor}};
   json["compute_threads"] = facts.compute_threads;
   json["io_threads"] = facts.io_threads;
+  json["bind"] = facts.bind;
+  json["cores_of_ranks"] = facts.cores_of_ranks;
   json["hardware"] = hardware();
   json["variables"] = relevant_variables();
   return json.dump(2) + "\n";

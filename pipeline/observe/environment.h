@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "ops/comm/mesh.h"
 
@@ -12,6 +13,8 @@ struct EnvironmentFacts {
   ops::MeshShape mesh;
   int compute_threads = 1;
   int io_threads = 1;
+  std::string bind = "none";                ///< as asked for by --bind
+  std::vector<std::string> cores_of_ranks;  ///< "0-3", by rank
 };
 
 /// JSON with versions of the program and its libraries, compiler, BLAS configuration and core,

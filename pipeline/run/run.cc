@@ -52,12 +52,12 @@ ops::MeshShape mesh_of(const GraphDefinition& graph) {
 }
 
 PlanOptions plan_options(const GraphDefinition& graph, const ops::MeshShape& mesh,
-                         const ops::MeshCoordinates& place) {
+                         const ops::MeshCoordinates& place, int compute_threads) {
   PlanOptions options;
   options.seed = graph.seed();
   options.mesh = mesh;
   options.place = place;
-  options.compute_threads = default_compute_threads();
+  options.compute_threads = compute_threads;
   return options;
 }
 
@@ -88,8 +88,8 @@ class Run {
   int execute() {
     // A rank that fails here must not leave the others waiting in a collective: after each part
     // they agree on whether all have come through it.
-    for (const auto part : {&Run::load, &Run::plan, &Run::find_checkpoint, &Run::open_checkpoint,
-                            &Run::make_folder}) {
+    for (const auto part : {&Run::load, &Run::place, &Run::plan, &Run::find_checkpoint,
+                            &Run::open_checkpoint, &Run::make_folder}) {
       const ExitCode code = all_ready([&] { (this->*part)(); });
       if (code != ExitCode::ok) return static_cast<int>(code);
       share_names();
@@ -162,11 +162,29 @@ class Run {
     if (leads_) print_warnings(*graph_);
   }
 
+  // Before the ranks start threads of their own.
+  void place() {
+    places_ = gather_places(communicator_);
+    binding_ = plan_binding(places_, communicator_.rank(), options_.bind);
+    if (leads_ && !binding_.warning.empty()) warn(binding_.warning);
+    apply_to_process(binding_);
+  }
+
+  // Of each rank, for environment.json.
+  std::vector<std::string> cores_of_ranks() const {
+    std::vector<std::string> cores;
+    for (int rank = 0; rank < communicator_.size(); ++rank) {
+      cores.push_back(core_list(plan_binding(places_, rank, options_.bind).rank));
+    }
+    return cores;
+  }
+
   void plan() {
     const ops::MeshShape mesh = mesh_of(*graph_);
     communicator_.split(mesh);
     plan_.emplace(*graph_, registry_,
-                  plan_options(*graph_, mesh, mesh.coordinates(communicator_.rank())));
+                  plan_options(*graph_, mesh, mesh.coordinates(communicator_.rank()),
+                               binding_.compute_threads));
     if (leads_) print_warnings(*plan_);
     if (plan_->model() != nullptr) plan_->model()->connect(communicator_);
     const Capture refuses_what_cannot_be_captured(options_.capture, *plan_);
@@ -282,7 +300,7 @@ class Run {
     }
     trace::name_thread("main");
     threads_.emplace(plan_->options().compute_threads,
-                     static_cast<int>(graph_->ingest.integer("threads")));
+                     static_cast<int>(graph_->ingest.integer("threads")), binding_.compute);
     progress_.emplace(leads_ && !options_.quiet);
     ingest_.emplace(*plan_, *threads_);
     if (leads_) {
@@ -292,10 +310,16 @@ class Run {
       facts.mesh = communicator_.mesh();
       facts.compute_threads = threads_->compute();
       facts.io_threads = threads_->io();
+      facts.bind = std::string(name_of(binding_.bind));
+      facts.cores_of_ranks = cores_of_ranks();
       write_text_file(folder_ + "/environment.json", environment_json(facts));
-      progress_->say(fmt::format("{}: {} rank{}, {} compute and {} I/O threads each", folder_,
+      const std::string bound =
+          binding_.bind == Bind::none
+              ? ""
+              : fmt::format(", bound by {} (rank 0: {})", facts.bind, facts.cores_of_ranks.front());
+      progress_->say(fmt::format("{}: {} rank{}, {} compute and {} I/O threads each{}", folder_,
                                  facts.ranks, facts.ranks > 1 ? "s" : "", facts.compute_threads,
-                                 facts.io_threads));
+                                 facts.io_threads, bound));
     }
     progress_->begin("measuring the data", 0);
     ingest_->measure(communicator_, folder_);
@@ -471,6 +495,8 @@ class Run {
   const Registry& registry_;
   ops::Communicator communicator_;
   const bool leads_;
+  std::vector<RankPlace> places_;  // of all ranks
+  Binding binding_;
   std::optional<GraphDefinition> graph_;
   std::optional<Plan> plan_;
   std::optional<Weights> weights_;  // that the graph starts from
@@ -496,7 +522,9 @@ void validate_graph(const ValidateOptions& options, const Registry& registry) {
   const ops::MeshShape mesh = mesh_of(graph);
   print_warnings(graph);
   // Where division leaves a remainder, the last rank has more.
-  const Plan plan(graph, registry, plan_options(graph, mesh, mesh.coordinates(mesh.size() - 1)));
+  const Plan plan(
+      graph, registry,
+      plan_options(graph, mesh, mesh.coordinates(mesh.size() - 1), default_compute_threads()));
   print_warnings(plan);
   const auto weights = Weights::of(graph, parameter_table(plan));
   fmt::print("{}", options.json ? plan_json(graph, plan) : plan_text(graph, plan));

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "pipeline/engine/binding.h"
 #include "pipeline/run/capture.h"
 #include "pipeline/stage/registry.h"
 
@@ -18,6 +19,7 @@ struct RunOptions {
   bool quiet = false;        ///< no progress
   bool log_samples = false;  ///< of each update of a training
   bool trace = true;
+  Bind bind = Bind::none;  ///< of threads to cores
   CaptureOptions capture;
 };
 
