@@ -23,6 +23,11 @@ inline std::int64_t round_up_lanes(std::int64_t count) {
   return (count + kLanes - 1) / kLanes * kLanes;
 }
 
+// What products compute and read of so many columns; what whole vectors hold beyond is rubbish.
+inline std::int64_t product_columns(std::int64_t count) {
+  return (count + kLeastLanes - 1) / kLeastLanes * kLeastLanes;
+}
+
 // Where block number `block` of `blocks` begins: whole pieces, about as many in each block.
 inline std::int64_t block_begin(std::int64_t block, std::int64_t blocks, std::int64_t count,
                                 std::int64_t piece) {
@@ -137,7 +142,7 @@ template <class Math, class Float>
 Right right_of_units(Unit* scratch, std::int64_t row, const Float* from, std::int64_t ld,
                      std::int64_t rows, std::int64_t dim) {
   if constexpr (kIsUnit<Math, Float>) {
-    if (dim % kLanes == 0) return {reinterpret_cast<const Unit*>(from), ld};
+    if (product_columns(dim) == dim) return {reinterpret_cast<const Unit*>(from), ld};
   }
   pack_columns<Math>(scratch, row, from, ld, rows, dim);
   return {scratch, row};
@@ -237,17 +242,17 @@ void forward(FloatPtr out_ptr, float* lse, const AttentionTask& t, float* memory
                                         ld, tokens, dim);
 
   for_query_blocks(t, [&](std::int64_t q0, std::int64_t queries) {
-    const std::int64_t lanes = round_up_lanes(queries);
+    const std::int64_t lanes = round_up_lanes(queries), used_lanes = product_columns(queries);
     transpose_rows<Math>(q_di, rows_id, t.q.as<Float>() + q0 * ld, ld, queries, dim);
     OnlineSoftmax softmax;
     for_key_blocks(tokens, [&](std::int64_t k0, std::int64_t keys) {
-      product<Math>(false, {s_ji, kQueries}, k.from_row(k0), {q_di, kQueries}, keys, lanes,
+      product<Math>(false, {s_ji, kQueries}, k.from_row(k0), {q_di, kQueries}, keys, used_lanes,
                     units<Math>(dim));
       softmax.add(s_ji, keys, lanes, scale);
       if (k0 > 0) scale_lanes(out_di, softmax.shrink, dim, lanes);
       if constexpr (Math::kPerUnit == 2) Math::pair_rows(p_ji, s_ji, kQueries, keys);
       product<Math>(k0 > 0, {out_di, kQueries}, v.from_inner(k0 / Math::kPerUnit), {p_ji, kQueries},
-                    dim, lanes, units<Math>(keys));
+                    dim, used_lanes, units<Math>(keys));
     });
     for (std::int64_t i = 0; i < queries; ++i) {
       lse[q0 + i] = softmax.largest[i] / kLog2E + std::log(softmax.sum[i]);
@@ -284,7 +289,7 @@ template <class Float>
 template <class Math, class Float>
 void backward(const AttentionGradient& g, const AttentionTask& t, float* memory) {
   const std::int64_t dim = t.head_dim, ld = t.qkv_ld, tokens = t.tokens;
-  const std::int64_t row = attention_row(dim), columns = round_up_lanes(dim);
+  const std::int64_t row = attention_row(dim), columns = product_columns(dim);
   const float scale = kLog2E / std::sqrt(static_cast<float>(dim));
   constexpr bool kPairs = Math::kPerUnit == 2;
   constexpr std::int64_t kLeftRow = kQueries / Math::kPerUnit;
@@ -314,7 +319,7 @@ void backward(const AttentionGradient& g, const AttentionTask& t, float* memory)
                                                   keys_of_head, ld, tokens, dim);
 
   for_query_blocks(t, [&](std::int64_t q0, std::int64_t queries) {
-    const std::int64_t lanes = round_up_lanes(queries);
+    const std::int64_t lanes = round_up_lanes(queries), used_lanes = product_columns(queries);
     const bool add_to_keys = q0 > t.q_begin;
     const Float* const q = t.q.as<Float>() + q0 * ld;
     const Float* const dout = g.dout.as<Float>() + q0 * t.out_ld;
@@ -330,9 +335,9 @@ void backward(const AttentionGradient& g, const AttentionTask& t, float* memory)
       delta_i[i] = row_dot(dout + i * t.out_ld, out + i * t.out_ld, dim);
     }
     for_key_blocks(tokens, [&](std::int64_t k0, std::int64_t keys) {
-      product<Math>(false, {p_ji, kQueries}, k.from_row(k0), {q_di, kQueries}, keys, lanes,
+      product<Math>(false, {p_ji, kQueries}, k.from_row(k0), {q_di, kQueries}, keys, used_lanes,
                     units<Math>(dim));
-      product<Math>(false, {ds_ji, kQueries}, v.from_row(k0), {dout_di, kQueries}, keys, lanes,
+      product<Math>(false, {ds_ji, kQueries}, v.from_row(k0), {dout_di, kQueries}, keys, used_lanes,
                     units<Math>(dim));
       score_gradient(p_ji, ds_ji, lse_i, delta_i, scale, keys, lanes);
       if constexpr (kPairs) {
@@ -345,9 +350,9 @@ void backward(const AttentionGradient& g, const AttentionTask& t, float* memory)
       product<Math>(add_to_keys, {g.dk_sums + k0 * row, row}, {ds_left, kLeftRow, 1},
                     q_over_queries, keys, columns, units<Math>(queries));
       product<Math>(k0 > 0, {dq_di, kQueries}, k_over_keys.from_inner(k0 / Math::kPerUnit),
-                    {ds_right, kQueries}, dim, lanes, units<Math>(keys));
+                    {ds_right, kQueries}, dim, used_lanes, units<Math>(keys));
     });
-    transpose(rows_id, row, reinterpret_cast<Unit*>(dq_di), kQueries, columns, lanes);
+    transpose(rows_id, row, reinterpret_cast<Unit*>(dq_di), kQueries, round_up_lanes(dim), lanes);
     unpack_rows(g.dq.as<Float>() + q0 * ld, ld, reinterpret_cast<float*>(rows_id), row, queries,
                 dim, scale / kLog2E);
   });

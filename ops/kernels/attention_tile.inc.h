@@ -5,7 +5,7 @@
 // inner axis. So the same loops serve both types; only the multiply-add of a unit differs.
 //
 //   a   any strides; one unit at a time is copied to all lanes of a vector
-//   b   [inner, columns], a row a multiple of kLanes units long and contiguous
+//   b   [inner, columns], a row a multiple of kLeastLanes units long and contiguous
 //   c   [rows, columns] float32, row-major
 //
 // TRIB_LANES and TRIB_ACCUMULATORS say how many floats a vector register has, and how many
@@ -18,6 +18,19 @@ using Unit = std::uint32_t;
 using Vec = float __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 using UnitVec = Unit __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 using HalfVec = std::uint16_t __attribute__((vector_size(2 * kLanes), aligned(2), may_alias));
+
+// What a row of a tile is made of: whole registers, or the lower half of one at the end of a row.
+constexpr int kLeastLanes = kLanes > 4 ? kLanes / 2 : kLanes;
+struct WholeRegister {
+  static constexpr int kLength = kLanes;
+  using Floats = Vec;
+  using Units = UnitVec;
+};
+struct HalfRegister {
+  static constexpr int kLength = kLeastLanes;
+  using Floats = float __attribute__((vector_size(4 * kLeastLanes), aligned(4), may_alias));
+  using Units = Unit __attribute__((vector_size(4 * kLeastLanes), aligned(4), may_alias));
+};
 
 inline Vec load(const float* from) {
   return *reinterpret_cast<const Vec*>(from);
@@ -58,15 +71,17 @@ inline void store(BFloat16* to, Vec x) {
 
 struct Float32Math {
   static constexpr int kPerUnit = 1;
-  static Vec multiply_add(Vec sum, UnitVec a, UnitVec b) {
-    return sum + reinterpret_cast<Vec>(a) * reinterpret_cast<Vec>(b);
+  template <class Floats, class Units>
+  static Floats multiply_add(Floats sum, Units a, Units b) {
+    return sum + reinterpret_cast<Floats>(a) * reinterpret_cast<Floats>(b);
   }
 };
 
 #ifdef TRIB_BFLOAT16_DOT
 struct BFloat16Math {
   static constexpr int kPerUnit = 2;
-  static Vec multiply_add(Vec sum, UnitVec a, UnitVec b) {
+  template <class Floats, class Units>
+  static Floats multiply_add(Floats sum, Units a, Units b) {
     // With the intrinsic GCC 12 copies all sums to memory at every step of the inner loop.
     asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
     return sum;
@@ -128,53 +143,65 @@ struct Sums {
 };
 
 // A tile of kRows rows and kVecs vectors, held in registers over the whole inner axis.
-template <class Math, bool kAdd, int kRows, int kVecs>
+template <class Math, class Register, bool kAdd, int kRows, int kVecs>
 void tile(Sums c, Left a, Right b, std::int64_t inner) {
-  Vec sum[kRows][kVecs];
+  using Floats = typename Register::Floats;
+  using Units = typename Register::Units;
+  constexpr int kLength = Register::kLength;
+  Floats sum[kRows][kVecs];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int j = 0; j < kVecs; ++j) {
-      sum[i][j] = kAdd ? load(c.data + i * c.ld + j * kLanes) : Vec{};
+      sum[i][j] =
+          kAdd ? *reinterpret_cast<const Floats*>(c.data + i * c.ld + j * kLength) : Floats{};
     }
   }
-  const Unit* a_k = a.data;
-  const Unit* b_k = b.data;
-  for (std::int64_t k = 0; k < inner; ++k, a_k += a.inner_stride, b_k += b.ld) {
-    UnitVec b_row[kVecs];
+  // A pointer for every four rows: offsets of all rows would not fit the general registers, which
+  // the compiler must not find out.
+  constexpr int kGroups = (kRows + 3) / 4;
+  const Unit* a_k[kGroups];
 #pragma GCC unroll 4
-    for (int j = 0; j < kVecs; ++j) {
-      b_row[j] = *reinterpret_cast<const UnitVec*>(b_k + j * kLanes);
-    }
+  for (int group = 0; group < kGroups; ++group) {
+    a_k[group] = a.data + 4 * group * a.row_stride;
+    asm("" : "+r"(a_k[group]));
+  }
+  const Unit* b_k = b.data;
+  for (std::int64_t k = 0; k < inner; ++k, b_k += b.ld) {
+    Units b_row[kVecs];
+#pragma GCC unroll 4
+    for (int j = 0; j < kVecs; ++j) b_row[j] = *reinterpret_cast<const Units*>(b_k + j * kLength);
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
-      const UnitVec a_unit = UnitVec{} + a_k[i * a.row_stride];
+      const Units a_unit = Units{} + a_k[i / 4][i % 4 * a.row_stride];
 #pragma GCC unroll 4
       for (int j = 0; j < kVecs; ++j) {
         sum[i][j] = Math::multiply_add(sum[i][j], a_unit, b_row[j]);
       }
     }
+#pragma GCC unroll 4
+    for (const Unit*& group : a_k) group += a.inner_stride;
   }
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
     for (int j = 0; j < kVecs; ++j) {
-      store(c.data + i * c.ld + j * kLanes, sum[i][j]);
+      *reinterpret_cast<Floats*>(c.data + i * c.ld + j * kLength) = sum[i][j];
     }
   }
 }
 
 // All rows of kVecs vectors: tiles of kRows, then smaller ones.
-template <class Math, bool kAdd, int kRows, int kVecs>
+template <class Math, class Register, bool kAdd, int kRows, int kVecs>
 void column_panel(Sums c, Left a, const Right& b, std::int64_t rows, std::int64_t inner) {
   for (; rows >= kRows; rows -= kRows) {
-    tile<Math, kAdd, kRows, kVecs>(c, a, b, inner);
+    tile<Math, Register, kAdd, kRows, kVecs>(c, a, b, inner);
     c.data += kRows * c.ld;
     a.data += kRows * a.row_stride;
   }
   if constexpr (kRows > 1) {
     constexpr int kFewer = kRows > 8 ? 8 : kRows > 4 ? 4 : kRows / 2;
-    if (rows > 0) column_panel<Math, kAdd, kFewer, kVecs>(c, a, b, rows, inner);
+    if (rows > 0) column_panel<Math, Register, kAdd, kFewer, kVecs>(c, a, b, rows, inner);
   }
 }
 
@@ -183,16 +210,19 @@ void column_panels(Sums c, const Left& a, Right b, std::int64_t rows, std::int64
                    std::int64_t inner) {
   constexpr int kRows = std::min(TRIB_ACCUMULATORS / kVecs, 16);
   for (; columns >= kVecs * kLanes; columns -= kVecs * kLanes) {
-    column_panel<Math, kAdd, kRows, kVecs>(c, a, b, rows, inner);
+    column_panel<Math, WholeRegister, kAdd, kRows, kVecs>(c, a, b, rows, inner);
     c.data += kVecs * kLanes;
     b.data += kVecs * kLanes;
   }
+  if (columns == 0) return;
   if constexpr (kVecs > 1) {
-    if (columns > 0) column_panels<Math, kAdd, kVecs - 1>(c, a, b, rows, columns, inner);
+    column_panels<Math, kAdd, kVecs - 1>(c, a, b, rows, columns, inner);
+  } else if constexpr (kLeastLanes < kLanes) {
+    column_panel<Math, HalfRegister, kAdd, kRows, 1>(c, a, b, rows, inner);
   }
 }
 
-// c = a b, or c += a b. `columns` is a multiple of kLanes, `inner` counts units.
+// c = a b, or c += a b. `columns` is a multiple of kLeastLanes, `inner` counts units.
 template <class Math>
 void product(bool add, const Sums& c, const Left& a, const Right& b, std::int64_t rows,
              std::int64_t columns, std::int64_t inner) {
