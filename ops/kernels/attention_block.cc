@@ -9,7 +9,7 @@
 #include <limits>
 #include <numbers>
 
-// The loops are compiled once for each of a few instruction sets; the processor picks one.
+// attention_block.inc.h is compiled once for each of a few instruction sets; the processor picks.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define TRIB_ATTENTION_X86 1
 #include <immintrin.h>
@@ -25,8 +25,6 @@ constexpr std::int64_t kAttentionKeys = 128;
 namespace portable {
 #define TRIB_LANES 4
 #define TRIB_ACCUMULATORS 12
-#include "ops/kernels/attention_tile.inc.h"
-// After the tiles.
 #include "ops/kernels/attention_block.inc.h"
 #undef TRIB_LANES
 #undef TRIB_ACCUMULATORS
@@ -39,8 +37,6 @@ namespace portable {
 namespace avx2 {
 #define TRIB_LANES 8
 #define TRIB_ACCUMULATORS 12
-#include "ops/kernels/attention_tile.inc.h"
-// After the tiles.
 #include "ops/kernels/attention_block.inc.h"
 #undef TRIB_LANES
 #undef TRIB_ACCUMULATORS
@@ -52,16 +48,12 @@ namespace avx2 {
 namespace avx512 {
 #define TRIB_LANES 16
 #define TRIB_ACCUMULATORS 24
-#include "ops/kernels/attention_tile.inc.h"
-// After the tiles.
 #include "ops/kernels/attention_block.inc.h"
 }  // namespace avx512
 
 #pragma GCC target("avx512bf16")
 namespace avx512_bf16 {
 #define TRIB_BFLOAT16_DOT 1
-#include "ops/kernels/attention_tile.inc.h"
-// After the tiles.
 #include "ops/kernels/attention_block.inc.h"
 #undef TRIB_LANES
 #undef TRIB_ACCUMULATORS

@@ -1,5 +1,5 @@
-// Attention of a block of queries for one instruction set, after attention_tile.inc.h. Included by
-// attention_block.cc; not a header of its own.
+// Attention of a block of queries. Included by attention_block.cc within a namespace for each
+// instruction set; not a header of its own.
 //
 // Scores are held transposed, [key, query]: queries lie along the lanes of vectors, so that maxima,
 // sums and rescaling need no step across lanes, and keys and values are read one unit at a time
@@ -11,22 +11,9 @@
 //
 // Legend: i query of the block, j key, d dim of the head, 2 a pair of bfloat16 within a unit.
 
-constexpr std::int64_t kQueries = kAttentionQueries;
+#include "ops/kernels/attention_pack.inc.h"
+
 constexpr auto kLog2E = std::numbers::log2e_v<float>;
-
-template <class Math>
-constexpr std::int64_t units(std::int64_t count) {
-  return (count + Math::kPerUnit - 1) / Math::kPerUnit;
-}
-
-inline std::int64_t round_up_lanes(std::int64_t count) {
-  return (count + kLanes - 1) / kLanes * kLanes;
-}
-
-// What products compute and read of so many columns; what whole vectors hold beyond is rubbish.
-inline std::int64_t product_columns(std::int64_t count) {
-  return (count + kLeastLanes - 1) / kLeastLanes * kLeastLanes;
-}
 
 // Where block number `block` of `blocks` begins: whole pieces, about as many in each block.
 inline std::int64_t block_begin(std::int64_t block, std::int64_t blocks, std::int64_t count,
@@ -70,114 +57,6 @@ class Scratch {
  private:
   float* next_;
 };
-
-// Rows of `dim` numbers as units along the row, zeros up to `row_units`.
-template <class Math, class Float>
-void pack_rows(Unit* to, std::int64_t row_units, const Float* from, std::int64_t ld,
-               std::int64_t rows, std::int64_t dim) {
-  for (std::int64_t i = 0; i < rows; ++i, to += row_units, from += ld) {
-    if constexpr (Math::kPerUnit == 2) {
-      auto* const row = reinterpret_cast<std::uint16_t*>(to);
-      std::memcpy(row, from, static_cast<std::size_t>(dim) * 2);
-      std::fill(row + dim, row + 2 * row_units, std::uint16_t{0});
-    } else {
-      auto* const row = reinterpret_cast<float*>(to);
-#pragma omp simd
-      for (std::int64_t d = 0; d < dim; ++d) row[d] = static_cast<float>(from[d]);
-      std::fill(row + dim, row + row_units, 0.0F);
-    }
-  }
-}
-
-// Units along the column: of bfloat16, rows 2i and 2i + 1 become one row of pairs. Zeros up to
-// `row_units` and for the row that an odd number lacks.
-template <class Math, class Float>
-void pack_columns(Unit* to, std::int64_t row_units, const Float* from, std::int64_t ld,
-                  std::int64_t rows, std::int64_t dim) {
-  if constexpr (Math::kPerUnit == 1) {
-    pack_rows<Math>(to, row_units, from, ld, rows, dim);
-  } else {
-    for (std::int64_t i = 0; i < rows; i += 2, to += row_units, from += 2 * ld) {
-      if (i + 1 < rows) {
-        const Float* const second = from + ld;
-#pragma omp simd
-        for (std::int64_t d = 0; d < dim; ++d) {
-          to[d] = from[d].bits | static_cast<Unit>(second[d].bits) << 16;
-        }
-      } else {
-        for (std::int64_t d = 0; d < dim; ++d) to[d] = from[d].bits;
-      }
-      std::fill(to + dim, to + row_units, 0U);
-    }
-  }
-}
-
-// Numbers that are units where they lie need no packing.
-template <class Math, class Float>
-constexpr bool kIsUnit = Math::kPerUnit == 1 && sizeof(Float) == sizeof(Unit);
-
-// The matrix of keys or values, units along the row: the left operand of products over dims.
-template <class Math, class Float>
-Left rows_of_units(Unit* scratch, const Float* from, std::int64_t ld, std::int64_t rows,
-                   std::int64_t dim) {
-  constexpr int kPer = kIsUnit<Math, Float> ? 1 : 2;
-  if (kIsUnit<Math, Float> || (Math::kPerUnit == 2 && dim % 2 == 0 && ld % 2 == 0)) {
-    return {reinterpret_cast<const Unit*>(from), ld / kPer, 1};
-  }
-  pack_rows<Math>(scratch, units<Math>(dim), from, ld, rows, dim);
-  return {scratch, units<Math>(dim), 1};
-}
-
-// The same for products over the keys: transposed, units along the column.
-template <class Math, class Float>
-Left columns_of_units(Unit* scratch, const Float* from, std::int64_t ld, std::int64_t rows,
-                      std::int64_t dim) {
-  if constexpr (kIsUnit<Math, Float>) return {reinterpret_cast<const Unit*>(from), 1, ld};
-  pack_columns<Math>(scratch, dim, from, ld, rows, dim);
-  return {scratch, 1, dim};
-}
-
-// Queries or gradients of outputs as the right operand of products over queries.
-template <class Math, class Float>
-Right right_of_units(Unit* scratch, std::int64_t row, const Float* from, std::int64_t ld,
-                     std::int64_t rows, std::int64_t dim) {
-  if constexpr (kIsUnit<Math, Float>) {
-    if (product_columns(dim) == dim) return {reinterpret_cast<const Unit*>(from), ld};
-  }
-  pack_columns<Math>(scratch, row, from, ld, rows, dim);
-  return {scratch, row};
-}
-
-// Rows of numbers to [dim units, kQueries], zeros in the lanes beyond `rows`.
-template <class Math, class Float>
-void transpose_rows(Unit* to, Unit* scratch, const Float* from, std::int64_t ld, std::int64_t rows,
-                    std::int64_t dim) {
-  const std::int64_t lanes = round_up_lanes(rows), columns = round_up_lanes(units<Math>(dim));
-  if constexpr (kIsUnit<Math, Float>) {
-    if (rows == lanes && dim == columns) {
-      transpose(to, kQueries, reinterpret_cast<const Unit*>(from), ld, lanes, columns);
-      return;
-    }
-  }
-  pack_rows<Math>(scratch, columns, from, ld, rows, dim);
-  std::fill_n(scratch + rows * columns, (lanes - rows) * columns, 0U);
-  transpose(to, kQueries, scratch, columns, lanes, columns);
-}
-
-// Rows of `dim` numbers, times `factor`. Those of `from` are whole vectors.
-template <class Float>
-void unpack_rows(Float* to, std::int64_t ld, const float* from, std::int64_t from_ld,
-                 std::int64_t rows, std::int64_t dim, float factor) {
-  for (std::int64_t i = 0; i < rows; ++i, to += ld, from += from_ld) {
-    std::int64_t d = 0;
-    for (; d + kLanes <= dim; d += kLanes) store(to + d, factor * load(from + d));
-    if (d < dim) {
-      Float rest[kLanes];
-      store(rest, factor * load(from + d));
-      std::copy_n(rest, dim - d, to + d);
-    }
-  }
-}
 
 // Softmax over the keys seen so far, of every query. Logarithms are to base 2.
 struct OnlineSoftmax {
@@ -250,7 +129,7 @@ void forward(FloatPtr out_ptr, float* lse, const AttentionTask& t, float* memory
                     units<Math>(dim));
       softmax.add(s_ji, keys, lanes, scale);
       if (k0 > 0) scale_lanes(out_di, softmax.shrink, dim, lanes);
-      if constexpr (Math::kPerUnit == 2) Math::pair_rows(p_ji, s_ji, kQueries, keys);
+      if constexpr (Math::kPerUnit == 2) Math::pair_rows(p_ji, s_ji, kQueries, keys, lanes);
       product<Math>(k0 > 0, {out_di, kQueries}, v.from_inner(k0 / Math::kPerUnit), {p_ji, kQueries},
                     dim, used_lanes, units<Math>(keys));
     });
@@ -277,13 +156,26 @@ inline void score_gradient(float* s_ji, float* dp_ji, const float* lse_i, const 
   }
 }
 
-// Sum of x * y.
+// The sum of x * y for each of the rows.
 template <class Float>
-[[gnu::noinline]] float row_dot(const Float* x, const Float* y, std::int64_t dim) {
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t d = 0; d < dim; ++d) sum += static_cast<float>(x[d]) * static_cast<float>(y[d]);
-  return sum;
+void row_dots(float* sums, const Float* x, const Float* y, std::int64_t ld, std::int64_t rows,
+              std::int64_t dim) {
+  for (std::int64_t i0 = 0; i0 < rows; i0 += kLanes) {
+    const std::int64_t count = std::min<std::int64_t>(kLanes, rows - i0);
+    UnitVec lane_sums[kLanes] = {};
+    for (std::int64_t i = 0; i < count; ++i, x += ld, y += ld) {
+      Vec sum{};
+      std::int64_t d = 0;
+      for (; d + kLanes <= dim; d += kLanes) sum += load(x + d) * load(y + d);
+      for (; d < dim; ++d) sum[0] += static_cast<float>(x[d]) * static_cast<float>(y[d]);
+      lane_sums[i] = reinterpret_cast<UnitVec>(sum);
+    }
+    // Transposed, the sums over the lanes are sums of vectors.
+    exchange_all<kLanes / 2>(lane_sums);
+    Vec sum{};
+    for (const UnitVec& lane : lane_sums) sum += reinterpret_cast<Vec>(lane);
+    store(sums + i0, sum);
+  }
 }
 
 template <class Math, class Float>
@@ -330,10 +222,8 @@ void backward(const AttentionGradient& g, const AttentionTask& t, float* memory)
     const Right dout_over_queries =
         right_of_units<Math>(dout_id, row, dout, t.out_ld, queries, dim);
     alignas(64) float lse_i[kQueries] = {}, delta_i[kQueries] = {};  // delta: sum of p * dp
-    for (std::int64_t i = 0; i < queries; ++i) {
-      lse_i[i] = g.lse[q0 + i] * kLog2E;
-      delta_i[i] = row_dot(dout + i * t.out_ld, out + i * t.out_ld, dim);
-    }
+    for (std::int64_t i = 0; i < queries; ++i) lse_i[i] = g.lse[q0 + i] * kLog2E;
+    row_dots(delta_i, dout, out, t.out_ld, queries, dim);
     for_key_blocks(tokens, [&](std::int64_t k0, std::int64_t keys) {
       product<Math>(false, {p_ji, kQueries}, k.from_row(k0), {q_di, kQueries}, keys, used_lanes,
                     units<Math>(dim));
@@ -341,9 +231,9 @@ void backward(const AttentionGradient& g, const AttentionTask& t, float* memory)
                     units<Math>(dim));
       score_gradient(p_ji, ds_ji, lse_i, delta_i, scale, keys, lanes);
       if constexpr (kPairs) {
-        Math::pair_along_rows(p_left, p_ji, keys * kQueries);
-        Math::pair_along_rows(ds_left, ds_ji, keys * kQueries);
-        Math::pair_rows(ds_right, ds_ji, kQueries, keys);
+        Math::pair_along_rows(p_left, p_ji, kQueries, keys, lanes);
+        Math::pair_along_rows(ds_left, ds_ji, kQueries, keys, lanes);
+        Math::pair_rows(ds_right, ds_ji, kQueries, keys, lanes);
       }
       product<Math>(add_to_keys, {g.dv_sums + k0 * row, row}, {p_left, kLeftRow, 1},
                     dout_over_queries, keys, columns, units<Math>(queries));

@@ -1,5 +1,5 @@
-// Products of small matrices as blocked attention needs them, for one instruction set. Included by
-// attention_block.cc within a namespace of that set; not a header of its own.
+// Products of small matrices as blocked attention needs them, for one instruction set. Part of
+// attention_block.inc.h; not a header of its own.
 //
 // Operands are arrays of units of 32 bits: a float32, or two bfloat16 that are neighbours along the
 // inner axis. So the same loops serve both types; only the multiply-add of a unit differs.
@@ -34,6 +34,10 @@ struct HalfRegister {
 
 inline Vec load(const float* from) {
   return *reinterpret_cast<const Vec*>(from);
+}
+inline Vec load(const BFloat16* from) {
+  const auto halves = *reinterpret_cast<const HalfVec*>(from);
+  return reinterpret_cast<Vec>(__builtin_convertvector(halves, UnitVec) << 16);
 }
 
 // 2^x for x up to 127, with a relative error below 2e-7; below the smallest normal number 0. The
@@ -98,22 +102,26 @@ struct BFloat16Math {
     *reinterpret_cast<UnitVec*>(to) = reinterpret_cast<UnitVec>(pairs);
   }
 
-  // Neighbours become pairs; `count` is a multiple of 2 kLanes.
-  static void pair_along_rows(Unit* to, const float* from, std::int64_t count) {
-    for (std::int64_t i = 0; i < count; i += 2 * kLanes) {
-      store_pairs(to + i / 2, rounded(from + i, from + i + kLanes));
+  // Neighbours become pairs: rows of `columns` numbers, filled up to twice kLanes.
+  static void pair_along_rows(Unit* to, const float* from, std::int64_t ld, std::int64_t rows,
+                              std::int64_t columns) {
+    for (std::int64_t j = 0; j < rows; ++j, from += ld, to += ld / 2) {
+      for (std::int64_t i = 0; i < columns; i += 2 * kLanes) {
+        store_pairs(to + i / 2, rounded(from + i, from + i + kLanes));
+      }
     }
   }
 
   // Rows 2j and 2j + 1 become one of pairs. An odd number of rows gets one more, of zeros.
-  static void pair_rows(Unit* to, float* from, std::int64_t ld, std::int64_t rows) {
+  static void pair_rows(Unit* to, float* from, std::int64_t ld, std::int64_t rows,
+                        std::int64_t columns) {
     Halves alternating;
     for (int i = 0; i < 2 * kLanes; ++i) {
       alternating[i] = static_cast<std::uint16_t>(i / 2 + i % 2 * kLanes);
     }
-    if (rows % 2 != 0) std::fill_n(from + rows * ld, ld, 0.0F);
+    if (rows % 2 != 0) std::fill_n(from + rows * ld, columns, 0.0F);
     for (std::int64_t j = 0; j < rows; j += 2, from += 2 * ld, to += ld) {
-      for (std::int64_t i = 0; i < ld; i += kLanes) {
+      for (std::int64_t i = 0; i < columns; i += kLanes) {
         store_pairs(to + i, __builtin_shuffle(rounded(from + i, from + ld + i), alternating));
       }
     }
