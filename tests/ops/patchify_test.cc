@@ -89,7 +89,8 @@ TEST_P(Patchify, PixelsWithTheChannelFastestAndBack) {
 INSTANTIATE_TEST_SUITE_P(Shapes, Patchify,
                          testing::Values(Shape{1, 1, 1, 1, 1}, Shape{2, 3, 2, 5, 3},
                                          Shape{3, 17, 4, 3, 4}, Shape{2, 5, 3, 3, 8},
-                                         Shape{1, 2, 2, 2, 16}),
+                                         Shape{1, 2, 2, 2, 16}, Shape{2, 32, 2, 4, 8},
+                                         Shape{1, 35, 3, 5, 7}),
                          [](const auto& test_info) {
                            const Shape& shape = test_info.param;
                            return std::to_string(shape.batch) + "x" +
