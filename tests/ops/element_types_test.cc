@@ -12,8 +12,11 @@
 #include "ops/kernels/activation.h"
 #include "ops/kernels/adamw.h"
 #include "ops/kernels/gelu.h"
+#include "ops/kernels/layer_norm.h"
+#include "ops/kernels/loss.h"
 #include "tests/ops/kernel_testing.h"
 #include "tests/ops/reference.h"
+#include "tests/support/allocation_count.h"
 
 namespace trib::ops {
 namespace {
@@ -249,6 +252,34 @@ TEST(AdamWUpdate, OfPiecesIsThatOfEachAlone) {
     adamw_update(state.value.data(), state.exp_avg.data(), state.exp_avg_sq.data(),
                  state.gradient.data(), kCount, kFactors);
     return state.value;
+  });
+}
+
+TEST(MemoryKernels, AllocateNothingOnceTheyHaveRun) {
+  constexpr std::int64_t kRows = 300, kDim = 129, kCount = kRows * kDim;
+  AdamW state(kCount);
+  Floats x = test::random_values("x", kCount), y(x.size()), rstd(kRows), weight(kDim, 1.0F);
+  Floats d_weight(kDim), d_bias(kDim);
+  Halves low(x.size());
+  double sum = 0;
+  const auto all = [&] {
+    const AdamWPiece pieces[] = {state.piece(0, 7, 1.0F), state.piece(7, kCount, 0.9F)};
+    adamw_update(pieces, kFactors);
+    residual_layer_norm_forward(low.data(), low.data(), rstd.data(), x.data(), y.data(),
+                                weight.data(), weight.data(), kRows, kDim, 1e-5F);
+    layer_norm_backward(y.data(), d_weight.data(), d_bias.data(), ConstFloatPtr(low.data()),
+                        ConstFloatPtr(low.data()), weight.data(), rstd.data(), kRows, kDim, true);
+    gelu_backward(low.data(), low.data(), low.data(), low.data(), kCount);
+    add_row_sum(d_bias.data(), low.data(), kRows, kDim);
+    sum += sum_of_squares(x.data(), kCount) + mse_forward(x.data(), y.data(), kCount) +
+           weighted_mse_forward(x.data(), y.data(), rstd.data(), 1, kRows, kDim);
+    weighted_mse_backward(y.data(), x.data(), x.data(), rstd.data(), 1, kRows, kDim, 1);
+  };
+  tbb::task_arena(1).execute([&] {
+    all();
+    const std::int64_t before = test::allocation_count();
+    for (int i = 0; i < 10; ++i) all();
+    EXPECT_EQ(test::allocation_count(), before);
   });
 }
 
