@@ -164,6 +164,9 @@ void channel_attention_forward(float* out_rhd, float* a_rhc, const float* q_hd,
                                std::int64_t heads, std::int64_t head_dim) {
   const std::int64_t width = heads * head_dim;
   const std::int64_t kv_size = channels * 2 * width;
+  const KernelScope scope("channel_attention_forward", {rows, channels, heads, head_dim},
+                          2.0 * static_cast<double>(rows * kv_size),
+                          4.0 * static_cast<double>(rows * (kv_size + channels * heads + width)));
   with_known_extent<16, 32, 64>(head_dim, [&](auto extent) {
     parallel_for(rows, row_grain(kv_size), [=](std::int64_t begin, std::int64_t end) {
       float* const scratch = thread_scratch(heads * kSoftmaxFloats);
@@ -183,6 +186,10 @@ void channel_attention_backward(float* dq_hd, float* dkv_rc2hd, const float* dou
                                 std::int64_t head_dim) {
   const std::int64_t width = heads * head_dim;
   const std::int64_t kv_size = channels * 2 * width;
+  const KernelScope scope(
+      "channel_attention_backward", {rows, channels, heads, head_dim},
+      4.0 * static_cast<double>(rows * kv_size),
+      4.0 * static_cast<double>(rows * (2 * kv_size + channels * heads + width)));
   with_known_extent<16, 32, 64>(head_dim, [&](auto extent) {
     reduce_vector(rows, row_grain(kv_size), dq_hd, width,
                   [=](std::int64_t begin, std::int64_t end, float* dq_sum_hd) {
@@ -198,6 +205,9 @@ void channel_attention_backward(float* dq_hd, float* dkv_rc2hd, const float* dou
 
 void channel_linear_forward(float* out_rd, const float* tokens_rcd, const float* w_c, float bias,
                             std::int64_t rows, std::int64_t channels, std::int64_t dim) {
+  const KernelScope scope("channel_linear_forward", {rows, channels, dim, 0},
+                          2.0 * static_cast<double>(rows * channels * dim),
+                          4.0 * static_cast<double>(rows * (channels + 1) * dim));
   parallel_for(rows, row_grain(channels * dim), [=](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) {
       float* out = out_rd + r * dim;
@@ -215,6 +225,9 @@ void channel_linear_forward(float* out_rd, const float* tokens_rcd, const float*
 void channel_linear_backward(float* dtokens_rcd, float* dw_c, float* dbias, const float* dout_rd,
                              const float* tokens_rcd, const float* w_c, std::int64_t rows,
                              std::int64_t channels, std::int64_t dim) {
+  const KernelScope scope("channel_linear_backward", {rows, channels, dim, 0},
+                          4.0 * static_cast<double>(rows * channels * dim),
+                          4.0 * static_cast<double>(rows * (2 * channels + 1) * dim));
   reduce_vector(rows, row_grain(channels * dim), dw_c, channels,
                 [=](std::int64_t begin, std::int64_t end, float* sum_c) {
                   for (std::int64_t r = begin; r < end; ++r) {

@@ -160,6 +160,15 @@ void unfold_gradients(const TokenGradients& d_tokens, float* dw_c, const float* 
   });
 }
 
+// Weights and their folded form, or the gradients of both, and the patches and outputs.
+KernelScope scope_of(const char* kernel, const ChannelPatchesView& patches, std::int64_t dim) {
+  const std::int64_t inner = patches.channels * patches.pixels();
+  return {kernel,
+          {patches.rows, patches.channels, patches.pixels(), dim},
+          2.0 * static_cast<double>(patches.rows) * static_cast<double>(inner * dim),
+          4.0 * static_cast<double>(patches.rows * (inner + dim) + 2 * inner * dim)};
+}
+
 }  // namespace
 
 std::int64_t fused_channel_linear_workspace(std::int64_t channels, std::int64_t pixels,
@@ -171,6 +180,7 @@ void fused_channel_linear_forward(float* out_rd, std::int64_t out_stride,
                                   const ChannelPatchesView& patches, const TokenWeights& tokens,
                                   const float* w_c, float bias, float* workspace) {
   const std::int64_t dim = tokens.dim;
+  const KernelScope scope = scope_of("fused_channel_linear_forward", patches, dim);
   float* const constant_d = workspace;
   float* const folded_cpd = workspace + dim;
   fold_weights(folded_cpd, patches, tokens, w_c);
@@ -183,6 +193,7 @@ void fused_channel_linear_backward(const TokenGradients& d_tokens, float* dw_c, 
                                    const ChannelPatchesView& patches, const TokenWeights& tokens,
                                    const float* w_c, float* workspace) {
   const std::int64_t dim = tokens.dim;
+  const KernelScope scope = scope_of("fused_channel_linear_backward", patches, dim);
   float* const d_constant_d = workspace;
   float* const d_folded_cpd = workspace + dim;
   sum_rows(d_constant_d, dout_rd, dout_stride, patches.rows, dim);

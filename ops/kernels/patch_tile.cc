@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cstring>
 #include <type_traits>
 
 #include "ops/kernels/lanes.h"
@@ -29,13 +31,16 @@ inline void load_four(float* x_kr, const float* from, const std::int64_t* offset
   for (int i = 0; i < 4; ++i) store(x_kr + i * kPositions, without_missing(a[i]));
 }
 
-// Two pixels of each of 8 positions.
+// Two pixels of each of 8 positions, a pair at a time as if it were one number.
 inline Float16 load_pairs(const float* from, const std::int64_t* offsets) {
-  Float16 x;
-  for (int i = 0; i < 8; ++i) {
-    std::memcpy(reinterpret_cast<float*>(&x) + 2 * i, from + offsets[i], 2 * sizeof(float));
-  }
-  return x;
+  const auto pair = [&](int i) {
+    double two;
+    std::memcpy(&two, from + offsets[i], sizeof two);
+    return two;
+  };
+  typedef double Pairs __attribute__((vector_size(64)));
+  const Pairs pairs = {pair(0), pair(1), pair(2), pair(3), pair(4), pair(5), pair(6), pair(7)};
+  return std::bit_cast<Float16>(pairs);
 }
 
 // Two pixels of each of 16 positions, which may lie one after the other.
