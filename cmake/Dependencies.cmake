@@ -21,3 +21,19 @@ pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 # its thread count must be ours to set (OpenMP builds ignore openblas_set_num_threads).
 find_library(TRIB_OPENBLAS NAMES openblas PATH_SUFFIXES openblas-pthread REQUIRED)
 find_path(TRIB_OPENBLAS_INCLUDE cblas.h PATH_SUFFIXES openblas-pthread REQUIRED)
+
+# Optional: bfloat16 products on processors with AMX. By library and header, because the package's
+# own CMake file wants OpenCL, which nothing here uses. The OpenMP runtime it comes with must be told
+# to open no threads.
+set(TRIB_ONEDNN AUTO CACHE STRING "Use oneDNN for bfloat16 products: AUTO (if found), ON or OFF")
+set_property(CACHE TRIB_ONEDNN PROPERTY STRINGS AUTO ON OFF)
+set(TRIB_ONEDNN_LIBRARIES "")
+if(NOT TRIB_ONEDNN STREQUAL "OFF")
+  find_library(TRIB_DNNL dnnl)
+  find_path(TRIB_DNNL_INCLUDE oneapi/dnnl/dnnl.hpp)
+  if(TRIB_DNNL AND TRIB_DNNL_INCLUDE)
+    set(TRIB_ONEDNN_LIBRARIES ${TRIB_DNNL} gomp)
+  elseif(NOT TRIB_ONEDNN STREQUAL "AUTO")
+    message(FATAL_ERROR "TRIB_ONEDNN=${TRIB_ONEDNN}: oneDNN was not found (package libdnnl-dev)")
+  endif()
+endif()

@@ -2,15 +2,17 @@
 
 #include <algorithm>
 #include <atomic>
-#include <vector>
+#include <string>
 
 #include "ops/base/kernel_profile.h"
 #include "ops/base/parallel.h"
 #include "ops/kernels/gelu.h"
 #include "ops/kernels/gemm_avx512.h"
 #include "ops/kernels/gemm_fused.h"
+#include "ops/kernels/gemm_onednn.h"
 #include "ops/kernels/gemm_product.h"
 #include "ops/kernels/gemm_split.h"
+#include "ops/kernels/thread_scratch.h"
 
 namespace trib::ops {
 namespace {
@@ -43,12 +45,14 @@ void activate(const GemmProduct& p, const GeluTarget& gelu, std::int64_t row, st
   });
 }
 
-// Memory for the sums of slices, kept from call to call: no task of an outer loop can come in
-// between, see parallel_for.
-float* slice_memory(std::int64_t count) {
-  thread_local std::vector<float> memory;
-  memory.resize(std::max(memory.size(), static_cast<std::size_t>(count)));
-  return memory.data();
+void add_row_sums(const GemmProduct& p) {
+  with_float_type(p.a.data, [&]<class T>(const T* a) {
+    for (std::int64_t l = 0; l < p.k; ++l) {
+#pragma omp simd
+      for (std::int64_t i = 0; i < p.m; ++i) p.row_sums[i] += static_cast<float>(a[i]);
+      a += p.a.ld;
+    }
+  });
 }
 
 // Slices of k: each is a product of its own, their sum is taken in order. The first of them goes to
@@ -56,7 +60,10 @@ float* slice_memory(std::int64_t count) {
 void run_slices(const GemmProduct& p, const GemmSplit& split, const GeluTarget& gelu) {
   const std::int64_t plane = p.m * p.n;
   const std::int64_t in_place = p.c.is_bf16() ? 0 : 1, planes = split.slices - in_place;
-  float* const sums = slice_memory(plane * planes);
+  const ScratchScope scratch((plane + p.m) * planes);
+  float* const sums = scratch.data();
+  float* const row_sums = sums + plane * planes;
+  if (p.row_sums != nullptr) std::fill_n(row_sums, p.m * planes, 0.0F);
   parallel_for(split.pieces(), 1, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) {
       GemmSplit::Piece piece = split.piece(p, i);
@@ -66,6 +73,9 @@ void run_slices(const GemmProduct& p, const GemmSplit& split, const GeluTarget& 
         part.ldc = p.n;
         part.beta = 0.0F;
         part.bias = nullptr;
+        if (part.row_sums != nullptr) {
+          part.row_sums = row_sums + ((piece.slice - in_place) * p.m + piece.row);
+        }
       }
       gemm_tile(piece.product);
     }
@@ -85,6 +95,9 @@ void run_slices(const GemmProduct& p, const GemmSplit& split, const GeluTarget& 
                      for (std::int64_t j = 0; j < p.n; ++j) sum[j] += next[j];
                    }
                    finish_row(rest, row, sum);
+                   for (std::int64_t i = 0; p.row_sums != nullptr && i < planes; ++i) {
+                     p.row_sums[row] += row_sums[i * p.m + row];
+                   }
                  }
                  activate(p.part(first, last - first, 0, p.n), gelu, first, 0);
                });
@@ -99,10 +112,13 @@ void gemm_tile(const GemmProduct& p) {
     for (std::int64_t i = 0; i < p.m; ++i) finish_row(p, i, nullptr);
     return;
   }
-  if (p.a.data.is_bf16()) {
-    return has_gemm_avx512_bf16() ? gemm_avx512(p) : gemm_bf16_portable(p);
-  }
-  return has_gemm_avx512_f32() ? gemm_avx512(p) : gemm_f32_blas(p);
+  const bool has_own =
+      p.a.data.is_bf16() ? has_gemm_avx512_bf16() && !is_onednn_faster() : has_gemm_avx512_f32();
+  if (has_own) return gemm_avx512(p);
+  if (p.row_sums != nullptr) add_row_sums(p);
+  if (!p.a.data.is_bf16()) return gemm_f32_blas(p);
+  if (is_onednn_faster() && gemm_bf16_onednn(p)) return;
+  gemm_bf16_portable(p);
 }
 
 void gemm_fused(const GemmProduct& p, const GeluTarget& gelu) {
@@ -128,9 +144,13 @@ void add_gemm_flops(std::int64_t flops) {
 }
 
 const char* gemm_description() {
-  if (has_gemm_avx512_bf16()) return "float32 AVX-512, bfloat16 AVX512_BF16";
-  return has_gemm_avx512_f32() ? "float32 AVX-512, bfloat16 by float32"
-                               : "float32 OpenBLAS, bfloat16 by float32";
+  static const std::string description =
+      std::string(has_gemm_avx512_f32() ? "float32: own AVX-512" : "float32: OpenBLAS") +
+      ", bfloat16: " +
+      (is_onednn_faster()       ? onednn_description()
+       : has_gemm_avx512_bf16() ? "own AVX512_BF16"
+                                : "converted to float32");
+  return description.c_str();
 }
 
 void gemm(Transpose trans_a, Transpose trans_b, std::int64_t m, std::int64_t n, std::int64_t k,

@@ -35,7 +35,7 @@ void require_single_threaded_blas();
 /// "OpenBLAS 0.3.21 ... Haswell": configuration and the core whose kernels run.
 const char* blas_description();
 
-/// "float32 AVX-512, bfloat16 AVX512_BF16": what multiplies on this processor.
+/// "float32: own AVX-512, bfloat16: own AVX512_BF16": what multiplies on this processor.
 const char* gemm_description();
 
 /// Floating-point operations done by gemm and gemm_serial in this process so far (2*m*n*k a call).

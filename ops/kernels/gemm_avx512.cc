@@ -144,39 +144,37 @@ constexpr std::array<std::array<RunTile, kTileRows>, 2> kRunTile{
     tiles_of<T, 1>(std::make_integer_sequence<int, kTileRows>()),
     tiles_of<T, 2>(std::make_integer_sequence<int, kTileRows>())};
 
-// Memory of the calling thread for packed operands, grown to what its largest block needs. Not
-// thread_scratch: callers of gemm_serial keep their own there.
-Lane* packing_memory(std::int64_t lanes) {
+constexpr std::int64_t ceil_div(std::int64_t value, std::int64_t divisor) {
+  return (value + divisor - 1) / divisor;
+}
+
+// Lanes from one panel to the next. The gaps keep panels that are filled together from driving each
+// other out of the first-level cache; in that of a the last step's whole vector ends.
+constexpr std::int64_t a_panel_lanes(std::int64_t steps) {
+  return ceil_div(kTileRows * steps + 4, 16) * 16 + 16;
+}
+constexpr std::int64_t b_panel_lanes(std::int64_t steps) {
+  return kTileColumns * (steps + 1);
+}
+
+// Memory of the calling thread for the operands and sums of the largest block there can be, so that
+// it is made once; what smaller blocks leave untouched costs nothing. Not thread_scratch: callers
+// of gemm_serial keep their own there.
+Lane* packing_memory() {
+  constexpr std::int64_t kLanes = kBlockColumns / kTileColumns * b_panel_lanes(kDepth) +
+                                  ceil_div(kBlockRows, kTileRows) * a_panel_lanes(kDepth) +
+                                  kBlockRows * kBlockColumns;
   struct Free {
     void operator()(Lane* memory) const { ::operator delete[](memory, std::align_val_t(64)); }
   };
-  thread_local std::unique_ptr<Lane[], Free> memory;
-  thread_local std::int64_t size = 0;
-  if (size < lanes) {
-    memory.reset();
-    memory.reset(static_cast<Lane*>(
-        ::operator new[](static_cast<std::size_t>(lanes) * sizeof(Lane), std::align_val_t(64))));
-    size = lanes;
-  }
+  thread_local const std::unique_ptr<Lane[], Free> memory(static_cast<Lane*>(
+      ::operator new[](static_cast<std::size_t>(kLanes) * sizeof(Lane), std::align_val_t(64))));
   return memory.get();
-}
-
-std::int64_t ceil_div(std::int64_t value, std::int64_t divisor) {
-  return (value + divisor - 1) / divisor;
 }
 
 // Boundary number i of the tiles' rows: as even as can be, because a tile of few rows is slow.
 std::int64_t tile_row(const GemmProduct& p, std::int64_t i) {
   return i * p.m / ceil_div(p.m, kTileRows);
-}
-
-// Lanes from one panel to the next. The gaps keep panels that are filled together from driving each
-// other out of the first-level cache; in that of a the last step's whole vector ends.
-std::int64_t a_panel_lanes(std::int64_t steps) {
-  return ceil_div(kTileRows * steps + 4, 16) * 16 + 16;
-}
-std::int64_t b_panel_lanes(std::int64_t steps) {
-  return kTileColumns * (steps + 1);
 }
 
 // Vectors of the panel of b that begins at column n0.
@@ -231,7 +229,8 @@ void pack_a(Lane* to, const GemmProduct& p, std::int64_t k0, std::int64_t depth)
         const std::int64_t row = tile_row(p, tile);
         panels.add(row - m0, tile_row(p, tile + 1) - row);
       }
-      detail::pack_columns<T, 1>(to, panel_lanes, kTileRows, from, p.a.ld, panels, depth);
+      detail::pack_columns<T, 1>(to, panel_lanes, kTileRows, from, p.a.ld, panels, depth,
+                                 p.row_sums == nullptr ? nullptr : p.row_sums + m0);
     } else {
       detail::pack_rows(to, kTileRows, from, p.a.ld, tile_row(p, tile + 1) - m0, depth);
       ++tile;
@@ -310,7 +309,7 @@ void run_block(const GemmProduct& p) {
   const bool has_sums = p.c.is_bf16() && depth_max < p.k;
   const std::int64_t b_lanes = ceil_div(p.n, kTileColumns) * b_panel_lanes(steps_max);
   const std::int64_t a_lanes = packs_a ? ceil_div(p.m, kTileRows) * a_panel_lanes(steps_max) : 0;
-  Lane* const b = packing_memory(b_lanes + a_lanes + (has_sums ? p.m * columns : 0));
+  Lane* const b = packing_memory();
   Lane* const a = packs_a ? b + b_lanes : nullptr;
   auto* const sums = has_sums ? reinterpret_cast<float*>(b + b_lanes + a_lanes) : nullptr;
   for (std::int64_t k0 = 0; k0 < p.k; k0 += depth_max) {

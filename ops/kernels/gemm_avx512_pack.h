@@ -109,7 +109,9 @@ TRIB_AVX512 void pack_rows(Lane* to, std::int64_t width, const T* from, std::int
 /// odd.
 template <class T, int V>
 TRIB_AVX512 void pack_columns(Lane* to, std::int64_t panel_lanes, std::int64_t width, const T* from,
-                              std::int64_t ld, const Panels& panels, std::int64_t depth) {
+                              std::int64_t ld, const Panels& panels, std::int64_t depth,
+                              float* column_sums = nullptr) {
+  alignas(64) float sums[Panels::kMax * 16 * V] = {};
   for (std::int64_t k = 0; k < depth; k += kPerLane<T>) {
     [[maybe_unused]] const bool has_second = k + 1 < depth;
     for (std::int64_t i = 0; i < panels.count; ++i) {
@@ -119,18 +121,35 @@ TRIB_AVX512 void pack_columns(Lane* to, std::int64_t panel_lanes, std::int64_t w
       for (int j = 0; j < V; ++j) {
         const auto mask =
             static_cast<__mmask16>(panels.mask[static_cast<std::size_t>(i)] >> (16 * j));
+        float* const sum = sums + (i * V + j) * 16;
         if constexpr (std::is_same_v<T, float>) {
-          _mm512_storeu_ps(lanes + 16 * j, _mm512_maskz_loadu_ps(mask, at + 16 * j));
+          const __m512 values = _mm512_maskz_loadu_ps(mask, at + 16 * j);
+          _mm512_storeu_ps(lanes + 16 * j, values);
+          if (column_sums != nullptr)
+            _mm512_store_ps(sum, _mm512_add_ps(_mm512_load_ps(sum), values));
         } else {
           const __m512i even = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, at + 16 * j));
           const __m512i odd = _mm512_cvtepu16_epi32(
               _mm256_maskz_loadu_epi16(has_second ? mask : __mmask16{0}, at + ld + 16 * j));
-          _mm512_storeu_si512(lanes + 16 * j, _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
+          const __m512i high = _mm512_slli_epi32(odd, 16);
+          _mm512_storeu_si512(lanes + 16 * j, _mm512_or_si512(even, high));
+          if (column_sums != nullptr) {
+            const __m512 pair = _mm512_add_ps(_mm512_castsi512_ps(_mm512_slli_epi32(even, 16)),
+                                              _mm512_castsi512_ps(high));
+            _mm512_store_ps(sum, _mm512_add_ps(_mm512_load_ps(sum), pair));
+          }
         }
       }
     }
     from += kPerLane<T> * ld;
     to += width;
+  }
+  if (column_sums == nullptr) return;
+  for (std::int64_t i = 0; i < panels.count; ++i) {
+    const auto panel = static_cast<std::size_t>(i);
+    for (int j = 0; j < 16 * V && (panels.mask[panel] >> j & 1U) != 0; ++j) {
+      column_sums[panels.first[panel] + j] += sums[i * V * 16 + j];
+    }
   }
 }
 

@@ -43,7 +43,8 @@ void gemm_bf16_portable(const GemmProduct& p) {
   for (std::int64_t n0 = 0; n0 < p.n; n0 += kBlock) {
     for (std::int64_t m0 = 0; m0 < p.m; m0 += kBlock) {
       const std::int64_t m = std::min(kBlock, p.m - m0), n = std::min(kBlock, p.n - n0);
-      const GemmProduct whole = p.part(m0, m, n0, n);
+      GemmProduct whole = p.part(m0, m, n0, n);
+      whole.row_sums = nullptr;
       GemmProduct part = whole;
       if (whole.c.is_bf16()) {
         part.c = c_block;

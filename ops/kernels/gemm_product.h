@@ -20,8 +20,9 @@ struct GemmOperand {
   }
 };
 
-/// c_mn = alpha * a_mk * b_kn + beta * c_mn, and bias_n on every row unless null. The operands are
-/// of one type; a bfloat16 c needs beta 0.
+/// c_mn = alpha * a_mk * b_kn + beta * c_mn, and bias_n on every row unless null. Unless null,
+/// row_sums_m += the sums of the rows of op(a), which must be transposed: a product that packs them
+/// has them at hand. The operands are of one type; a bfloat16 c needs beta 0.
 struct GemmProduct {
   std::int64_t m, n, k;
   float alpha;
@@ -30,6 +31,7 @@ struct GemmProduct {
   FloatPtr c;
   std::int64_t ldc;
   const float* bias = nullptr;
+  float* row_sums = nullptr;
 
   double flops() const {
     return 2 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
@@ -51,11 +53,13 @@ struct GemmProduct {
     p.b = b.at(0, column);
     p.c = c + (row * ldc + column);
     if (bias != nullptr) p.bias = bias + column;
+    // Each row is counted by one part.
+    if (row_sums != nullptr) p.row_sums = column == 0 ? row_sums + row : nullptr;
     return p;
   }
 };
 
-/// Of float32 operands, by OpenBLAS.
+/// Of float32 operands, by OpenBLAS. Leaves row_sums alone, as the next does.
 void gemm_f32_blas(const GemmProduct& p);
 
 /// Of bfloat16 operands, by float32 products of blocks converted.

@@ -66,10 +66,20 @@ void linear_backward(FloatPtr dx_ri, float* dw_oi, float* db_o, ConstFloatPtr dy
     gemm(Transpose::no, Transpose::no, rows, in, out, 1.0F, dy_ro, out, w_oi, in,
          accumulate_dx ? 1.0F : 0.0F, dx_ri, in);
   }
-  if (has_dw) {
-    gemm(Transpose::yes, Transpose::no, out, in, rows, 1.0F, dy_ro, out, x_ri, in, 1.0F, dw_oi, in);
+  if (has_dw && in > 0) {
+    gemm_fused({.m = out,
+                .n = in,
+                .k = rows,
+                .alpha = 1.0F,
+                .a = {dy_ro, out, Transpose::yes},
+                .b = {x_ri, in, Transpose::no},
+                .beta = 1.0F,
+                .c = dw_oi,
+                .ldc = in,
+                .row_sums = db_o});
+  } else if (db_o != nullptr) {
+    add_row_sum(db_o, dy_ro, rows, out);
   }
-  if (db_o != nullptr) add_row_sum(db_o, dy_ro, rows, out);
 }
 
 }  // namespace trib::ops

@@ -86,6 +86,7 @@ std::string environment_json(const EnvironmentFacts& facts) {
   json["assertions"] = true;
 #endif
   json["blas"] = ops::blas_description();
+  json["matrix_products"] = ops::gemm_description();
   json["mpi"] = ops::mpi_library_version();
   for (const auto& [name, version] : io::library_versions()) json[name] = version;
   json["ranks"] = facts.ranks;

@@ -9,6 +9,7 @@
 
 #include "ops/base/bfloat16.h"
 #include "ops/kernels/gemm.h"
+#include "ops/kernels/gemm_onednn.h"
 #include "ops/kernels/gemm_product.h"
 #include "tests/ops/kernel_testing.h"
 #include "tests/ops/reference.h"
@@ -40,11 +41,12 @@ struct Shape {
   std::int64_t m, n, k;
 };
 
-// Odd sizes, single rows and columns, no multiples of any vector, several tiles, cut along k.
-constexpr Shape kShapes[] = {{1, 1, 1},       {3, 5, 7},       {2, 16, 32},     {1, 129, 33},
-                             {130, 1, 64},    {65, 127, 100},  {12, 64, 2},     {13, 33, 3},
-                             {513, 259, 129}, {17, 33, 9001},  {96, 64, 16500}, {300, 200, 1537},
-                             {577, 384, 385}, {256, 4096, 64}, {33, 5, 0}};
+// Odd sizes, single rows and columns, no multiples of any vector, several blocks of rows, columns
+// and the inner axis, several pieces, long sums.
+constexpr Shape kShapes[] = {{1, 1, 1},       {3, 5, 7},      {2, 16, 32},    {1, 129, 33},
+                             {130, 1, 64},    {65, 127, 100}, {12, 64, 2},    {13, 33, 3},
+                             {313, 259, 129}, {17, 33, 9001}, {61, 70, 1537}, {33, 5, 0},
+                             {620, 40, 33},   {13, 1040, 35}, {601, 20, 1540}};
 
 class GemmBf16 : public testing::TestWithParam<std::tuple<Shape, Transpose, Transpose>> {
  protected:
@@ -113,16 +115,37 @@ TEST_P(GemmBf16, IsTheSameOnAnyNumberOfThreads) {
   test::expect_same_on_any_threads("bfloat16", [&] { return run(gemm, 1.0F, 0, DType::bf16); });
 }
 
-TEST_P(GemmBf16, PortableMatchesTheReference) {
-  const auto portable = [](Transpose ta, Transpose tb, std::int64_t m, std::int64_t n,
-                           std::int64_t k, float alpha, ConstFloatPtr x, std::int64_t ldx,
-                           ConstFloatPtr y, std::int64_t ldy, float beta, FloatPtr out,
-                           std::int64_t ldo) {
-    if (k > 0) gemm_bf16_portable({m, n, k, alpha, {x, ldx, ta}, {y, ldy, tb}, beta, out, ldo});
-    if (k == 0) gemm_tile({m, n, k, alpha, {x, ldx, ta}, {y, ldy, tb}, beta, out, ldo});
+// A back end called as gemm is; products without an inner axis never reach one.
+template <class BackEnd>
+auto called_as_gemm(const BackEnd& back_end) {
+  return [back_end](Transpose ta, Transpose tb, std::int64_t m, std::int64_t n, std::int64_t k,
+                    float alpha, ConstFloatPtr x, std::int64_t ldx, ConstFloatPtr y,
+                    std::int64_t ldy, float beta, FloatPtr out, std::int64_t ldo) {
+    back_end({m, n, k, alpha, {x, ldx, ta}, {y, ldy, tb}, beta, out, ldo});
   };
+}
+
+TEST_P(GemmBf16, PortableMatchesTheReference) {
+  if (shape.k == 0) GTEST_SKIP() << "no inner axis";
+  const auto portable = called_as_gemm(gemm_bf16_portable);
   test::expect_close(run(portable, 1.5F, -0.5F), expected(1.5, -0.5), kSumTolerance, "float32");
   test::expect_close(run(portable, 1.5F, 0, DType::bf16), expected(1.5, 0), kRoundedTolerance,
+                     "bfloat16");
+}
+
+TEST_P(GemmBf16, OneDnnMatchesTheReference) {
+  if (onednn_description() == nullptr) GTEST_SKIP() << "built without oneDNN";
+  if (shape.k == 0) GTEST_SKIP() << "no inner axis";
+  const auto onednn = called_as_gemm([](const GemmProduct& p) {
+    // The same again, from the primitive that was kept.
+    ASSERT_TRUE(gemm_bf16_onednn(p));
+    if (p.beta == 0.0F) {
+      ASSERT_TRUE(gemm_bf16_onednn(p));
+    }
+  });
+  test::expect_close(run(onednn, 1.5F, -0.5F), expected(1.5, -0.5), kSumTolerance, "float32");
+  test::expect_close(run(onednn, 1.5F, 0), expected(1.5, 0), kSumTolerance, "float32");
+  test::expect_close(run(onednn, 1.5F, 0, DType::bf16), expected(1.5, 0), kRoundedTolerance,
                      "bfloat16");
 }
 
@@ -137,6 +160,46 @@ INSTANTIATE_TEST_SUITE_P(Shapes, GemmBf16,
                                           testing::Values(Transpose::no, Transpose::yes),
                                           testing::Values(Transpose::no, Transpose::yes)),
                          name_of_case);
+
+TEST(GemmBf16Edges, BackEndsAddABias) {
+  constexpr std::int64_t kM = 30, kN = 45, kK = 77;
+  const Halves a = rounded(test::random_values("a", kM * kK));
+  const Halves b = rounded(test::random_values("b", kN * kK));
+  const Floats bias = test::random_values("bias", kN);
+  const Floats wide_a = widened(a), wide_b = widened(b);
+  const Doubles reference =
+      reference::linear(wide_a.data(), wide_b.data(), bias.data(), kM, kK, kN);
+  Floats c(kM * kN);
+  const GemmProduct p{.m = kM,
+                      .n = kN,
+                      .k = kK,
+                      .alpha = 1.0F,
+                      .a = {a.data(), kK, Transpose::no},
+                      .b = {b.data(), kK, Transpose::yes},
+                      .beta = 0.0F,
+                      .c = c.data(),
+                      .ldc = kN,
+                      .bias = bias.data()};
+  gemm_tile(p);
+  test::expect_close(c, reference, kSumTolerance, "gemm_tile");
+  gemm_bf16_portable(p);
+  test::expect_close(c, reference, kSumTolerance, "portable");
+  if (gemm_bf16_onednn(p)) test::expect_close(c, reference, kSumTolerance, "oneDNN");
+}
+
+TEST(GemmBf16Edges, NanAndInfinityReachTheResult) {
+  const BFloat16 one(1.0F), inf(std::numeric_limits<float>::infinity());
+  // An odd inner axis: what lies beyond its end must not count.
+  Halves a(5 * 4, inf), b(3 * 2, one);
+  Floats c(4 * 2);
+  for (std::int64_t i = 0; i < 4 * 3; ++i) a[static_cast<std::size_t>(i)] = one;
+  gemm(Transpose::no, Transpose::no, 4, 2, 3, 1.0F, a.data(), 3, b.data(), 2, 0.0F, c.data(), 2);
+  EXPECT_EQ(c, Floats(8, 3.0F));
+  a[0] = inf;
+  gemm(Transpose::no, Transpose::no, 4, 2, 3, 1.0F, a.data(), 3, b.data(), 2, 0.0F, c.data(), 2);
+  EXPECT_EQ(c[0], std::numeric_limits<float>::infinity());
+  EXPECT_EQ(c[2], 3.0F);
+}
 
 }  // namespace
 }  // namespace trib::ops

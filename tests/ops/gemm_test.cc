@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <tuple>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,6 +11,7 @@
 #include "ops/kernels/gemm_product.h"
 #include "tests/ops/kernel_testing.h"
 #include "tests/ops/reference.h"
+#include "tests/support/allocation_count.h"
 
 namespace trib::ops {
 namespace {
@@ -85,6 +87,15 @@ TEST_P(Gemm, OverwritesNanIfBetaIsZero) {
   test::expect_close(dense, reference, 1e-5, "gemm");
 }
 
+TEST_P(Gemm, OpenBlasMatchesTheReference) {
+  const auto blas = [](Transpose ta, Transpose tb, std::int64_t m, std::int64_t n, std::int64_t k,
+                       float alpha, const float* x, std::int64_t ldx, const float* y,
+                       std::int64_t ldy, float beta, float* out, std::int64_t ldo) {
+    gemm_f32_blas({m, n, k, alpha, {x, ldx, ta}, {y, ldy, tb}, beta, out, ldo});
+  };
+  test::expect_close(run(blas, 1.5F, -0.5F), expected(1.5, -0.5), 1e-5, "OpenBLAS");
+}
+
 TEST_P(Gemm, IsTheSameOnAnyNumberOfThreads) {
   test::expect_same_on_any_threads("gemm", [&] { return run(gemm, 1.0F, 0.5F); });
 }
@@ -158,9 +169,41 @@ TEST(GemmEdges, CountsItsFlopsOnce) {
   EXPECT_EQ(gemm_flops() - before, 2LL * 64 * 64 * 20000 + 2 * 2 * 3 * 5);
 }
 
+TEST(GemmEdges, AllocatesNothingOnceWarm) {
+  constexpr std::int64_t kEdge = 300, kDepth = 5000;
+  const Floats a(kEdge * kDepth, 1.0F);
+  const std::vector<BFloat16> half(kEdge * kDepth, BFloat16(1.0F));
+  Floats c(kEdge * kEdge);
+  std::vector<BFloat16> c_half(kEdge * kEdge);
+  const auto products = [&] {
+    for (const Transpose trans : {Transpose::no, Transpose::yes}) {
+      const std::int64_t lda = trans == Transpose::no ? kDepth : kEdge;
+      for (const std::int64_t k : {kDepth, std::int64_t{65}}) {
+        const auto run = [&](ConstFloatPtr x, FloatPtr result) {
+          for (const auto function : {gemm, gemm_serial}) {
+            function(trans, Transpose::no, kEdge, kEdge, k, 1.0F, x, lda, x, kEdge, 0.0F, result,
+                     kEdge);
+          }
+        };
+        run(a.data(), c.data());
+        run(half.data(), c.data());
+        run(half.data(), c_half.data());
+      }
+    }
+  };
+  // Alone in its arena, so that it is this thread that has made its room.
+  tbb::task_arena(1).execute([&] {
+    products();
+    const std::int64_t before = test::allocation_count();
+    products();
+    EXPECT_EQ(test::allocation_count(), before);
+  });
+}
+
 TEST(Blas, RunsOnOneThreadAndTellsWhatItIs) {
   EXPECT_NO_THROW(require_single_threaded_blas());
   EXPECT_THAT(blas_description(), testing::HasSubstr("OpenBLAS"));
+  EXPECT_THAT(gemm_description(), testing::HasSubstr("bfloat16: "));
 }
 
 }  // namespace
