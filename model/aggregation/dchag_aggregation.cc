@@ -35,6 +35,9 @@ DchagAggregation::DchagAggregation(ParameterTable& table, const ModelPlan& plan,
   for (std::int64_t p = 0; p < count; ++p) {
     partitions_.push_back(make_partition(table, options, p));
   }
+  for (int rank = 0; rank < plan.group.size(); ++rank) {
+    gather_counts_.push_back(plan.division.own_partitions(rank).size() * plan.dim);
+  }
   final_ = make_channel_cross_attention(
       table, plan, {.query_name = "var_query", .prefix = "var_agg", .sharing = Sharing::heads},
       options.heads);
@@ -85,14 +88,6 @@ DchagAggregation::Partition DchagAggregation::make_partition(ParameterTable& tab
   return partition;
 }
 
-std::vector<std::int64_t> DchagAggregation::gather_counts() const {
-  std::vector<std::int64_t> counts;
-  for (int rank = 0; rank < plan_.group.size(); ++rank) {
-    counts.push_back(plan_.division.own_partitions(rank).size() * plan_.dim);
-  }
-  return counts;
-}
-
 void DchagAggregation::merge(Step& step, float* x_rd) const {
   auto& state = step.state_for<State>(index());
   state.uses.resize(num_uses());
@@ -110,7 +105,7 @@ void DchagAggregation::merge(Step& step, float* x_rd) const {
   if (!plan_.group.is_alone()) {
     const StepArena::Scope scope(step.arena);
     float* scratch = step.arena.floats(positions * width);
-    plan_.group.all_gather_columns(tokens_rpd, own_rpd, positions, gather_counts(), scratch);
+    plan_.group.all_gather_columns(tokens_rpd, own_rpd, positions, gather_counts_, scratch);
   }
   final_->forward_tokens(step, state.final_use, x_rd, tokens_rpd, positions, num_partitions());
 }

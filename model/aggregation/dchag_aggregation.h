@@ -44,7 +44,6 @@ class DchagAggregation final : public AggregationLayer {
     return partitions_[static_cast<std::size_t>(own_partitions_.begin + i)];
   }
   std::int64_t num_partitions() const { return static_cast<std::int64_t>(partitions_.size()); }
-  std::vector<std::int64_t> gather_counts() const;
   /// Leaves and roots of the own partitions.
   std::size_t num_uses() const;
   /// `uses` are those of the partition: its leaves in order, then its root.
@@ -57,6 +56,7 @@ class DchagAggregation final : public AggregationLayer {
 
   bool is_fused_;
   Range own_partitions_;
+  std::vector<std::int64_t> gather_counts_;  // floats of a position's partition tokens, by rank
   std::vector<Partition> partitions_;
   std::unique_ptr<ChannelReducer> final_;
 };

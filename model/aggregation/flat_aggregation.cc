@@ -17,6 +17,10 @@ FlatAggregation::FlatAggregation(ParameterTable& table, const ModelPlan& plan,
       is_fused_(options.fused),
       splits_heads_(options.kind == AggregationKind::cross_attention && !plan.group.is_alone() &&
                     !(options.fused && plan.division.distributed)) {
+  for (int rank = 0; rank < plan.group.size(); ++rank) {
+    token_counts_.push_back(plan.division.own_channels(plan.all_channels(), rank).size() *
+                            plan.dim);
+  }
   const bool by_channels = is_fused_ && plan.division.distributed;
   const ReducerPlace place{.query_name = "var_query",
                            .prefix = "var_agg",
@@ -37,14 +41,6 @@ bool FlatAggregation::gathers_tokens() const {
   return !is_fused_ && plan_.division.distributed && !plan_.group.is_alone();
 }
 
-std::vector<std::int64_t> FlatAggregation::token_counts() const {
-  std::vector<std::int64_t> counts;
-  for (int rank = 0; rank < plan_.group.size(); ++rank) {
-    counts.push_back(plan_.division.own_channels(plan_.all_channels(), rank).size() * plan_.dim);
-  }
-  return counts;
-}
-
 void FlatAggregation::merge(Step& step, float* x_rd) const {
   auto& state = step.state_for<State>(index());
   const Range own{0, plan_.channels()};
@@ -59,7 +55,7 @@ void FlatAggregation::merge(Step& step, float* x_rd) const {
     float* own_rcd = step.arena.floats(positions * own.size() * plan_.dim);
     float* scratch = step.arena.floats(positions * plan_.all_channels() * plan_.dim);
     plan_.tokenizer->tokens(step, own_rcd, own);
-    plan_.group.all_gather_columns(tokens_rcd, own_rcd, positions, token_counts(), scratch);
+    plan_.group.all_gather_columns(tokens_rcd, own_rcd, positions, token_counts_, scratch);
   } else {
     plan_.tokenizer->tokens(step, tokens_rcd, own);
   }
@@ -86,7 +82,7 @@ void FlatAggregation::backward(Step& step, Parameters& parameters) const {
   reducer_->backward_tokens(step, parameters, use, d_tokens_rcd, d_x_rd);
   if (splits_heads_) {
     float* scratch = step.arena.floats(positions * all_width);
-    plan_.group.reduce_scatter_columns(d_own_rcd, d_tokens_rcd, positions, token_counts(), scratch);
+    plan_.group.reduce_scatter_columns(d_own_rcd, d_tokens_rcd, positions, token_counts_, scratch);
   } else {
     ops::copy_rows(d_own_rcd, own.size() * plan_.dim,
                    d_tokens_rcd + plan_.own_channels.begin * plan_.dim, all_width, positions,

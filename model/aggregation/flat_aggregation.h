@@ -29,10 +29,9 @@ class FlatAggregation final : public AggregationLayer {
   LayerMemory merge_memory(std::int64_t rows) const override;
 
   bool gathers_tokens() const;
-  /// Floats of a position's own tokens, by rank.
-  std::vector<std::int64_t> token_counts() const;
 
   bool is_fused_, splits_heads_;
+  std::vector<std::int64_t> token_counts_;  // floats of a position's own tokens, by rank
   std::unique_ptr<ChannelReducer> reducer_;
 };
 
