@@ -13,6 +13,8 @@ install(TARGETS trib RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 foreach(room ops io model pipeline)
   install(DIRECTORY ${room} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tributary
     FILES_MATCHING PATTERN "*.h"
+    # Parts of a source file.
+    PATTERN "*.inc.h" EXCLUDE
     # Internal; they need headers of other libraries.
     PATTERN communication_thread.h EXCLUDE
     PATTERN operation.h EXCLUDE
