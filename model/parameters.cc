@@ -38,7 +38,10 @@ ParameterId ParameterTable::add(ParameterSpec spec) {
   ParameterUnit& unit = units_.back();
   spec.unit = last_unit();
   spec.offset = unit.size;
-  unit.size += (spec.local().numel() + kAlignment - 1) / kAlignment * kAlignment;
+  const std::int64_t padded = (spec.local().numel() + kAlignment - 1) / kAlignment * kAlignment;
+  unit.size += padded;
+  spec.other_offset = unit.others;
+  if (!spec.is_operand) unit.others += padded;
   unit.end = id + 1;
   unit.has_bf16 |= precision_ == Precision::bf16 && spec.is_operand;
   specs_.push_back(std::move(spec));
@@ -79,7 +82,8 @@ Parameters::Parameters(const ParameterTable& table, bool with_gradients)
       values_(Tensor::zeros({table.flat_size()}, DType::f32, MemoryKind::parameters)),
       values_at_(table.units().size()),
       gradients_at_(table.units().size()),
-      bf16_at_(table.units().size()) {
+      bf16_at_(table.units().size()),
+      has_others_only_(table.units().size()) {
   place_one_after_another(table, values_.data<float>(), values_at_);
   if (table.bf16_size() > 0) {
     bf16_ = Tensor::zeros({table.bf16_size()}, DType::bf16, MemoryKind::parameters);
@@ -100,7 +104,8 @@ Parameters::Parameters(const ParameterTable& table, UnitVisitor& visitor)
       visitor_(&visitor),
       values_at_(table.units().size()),
       gradients_at_(table.units().size()),
-      bf16_at_(table.units().size()) {}
+      bf16_at_(table.units().size()),
+      has_others_only_(table.units().size()) {}
 
 void Parameters::zero_gradients() {
   if (gradients_.nbytes() > 0) std::memset(gradients_.bytes(), 0, gradients_.nbytes());
@@ -125,10 +130,15 @@ T* Parameters::at(const std::vector<T*>& units, ParameterId id) const {
 }
 
 float* Parameters::value(ParameterId id) {
-  return at(values_at_, id);
+  const ParameterSpec& spec = table_->spec(id);
+  if (!has_others_only_[static_cast<std::size_t>(spec.unit)]) return at(values_at_, id);
+  if (spec.is_operand) {
+    throw RuntimeError(fmt::format("{}: is in place in bfloat16 alone", spec.name));
+  }
+  return at(values_at_, id) - spec.offset + spec.other_offset;
 }
 const float* Parameters::value(ParameterId id) const {
-  return at(values_at_, id);
+  return const_cast<Parameters*>(this)->value(id);
 }
 float* Parameters::gradient(ParameterId id) {
   return at(gradients_at_, id);
@@ -139,7 +149,7 @@ const float* Parameters::gradient(ParameterId id) const {
 
 ConstFloatPtr Parameters::operand(ParameterId id) const {
   const bool is_bf16 = table_->precision() == Precision::bf16;
-  return is_bf16 ? ConstFloatPtr(at(bf16_at_, id)) : ConstFloatPtr(at(values_at_, id));
+  return is_bf16 ? ConstFloatPtr(at(bf16_at_, id)) : ConstFloatPtr(value(id));
 }
 
 Tensor Parameters::value_tensor(ParameterId id) const {

@@ -46,6 +46,8 @@ struct ParameterSpec {
   bool is_operand = false;
   int unit = 0;             ///< filled in by the table
   std::int64_t offset = 0;  ///< first element in the buffer of its unit, filled in by the table
+  /// First element in a buffer of those parameters of its unit that products do not read.
+  std::int64_t other_offset = 0;
 
   /// Shape of the part this rank holds.
   Shape local() const { return local_shape(shape, split); }
@@ -56,9 +58,10 @@ struct ParameterSpec {
 struct ParameterUnit {
   std::string name;  ///< "blocks.0"
   ParameterId first = 0, end = 0;
-  std::int64_t size = 0;   ///< elements, padding included
-  bool has_bf16 = false;   ///< whether products read some of it as bfloat16
-  int next_backward = -1;  ///< unit that the backward pass turns to after this one; -1: none
+  std::int64_t size = 0;    ///< elements, padding included
+  bool has_bf16 = false;    ///< whether products read some of it as bfloat16
+  std::int64_t others = 0;  ///< elements of what they do not read, padding included
+  int next_backward = -1;   ///< unit that the backward pass turns to after this one; -1: none
 };
 
 /// Name -> (unit, offset, shape, split) of every parameter of the model, in the order of
@@ -137,6 +140,12 @@ class Parameters {
   /// Put a unit's values or gradients into place; null: take them away.
   void place_values(int unit, float* values) {
     values_at_[static_cast<std::size_t>(unit)] = values;
+    has_others_only_[static_cast<std::size_t>(unit)] = false;
+  }
+  /// The same without operands of products, which are there in bfloat16 alone.
+  void place_others(int unit, float* others) {
+    values_at_[static_cast<std::size_t>(unit)] = others;
+    has_others_only_[static_cast<std::size_t>(unit)] = true;
   }
   void place_gradients(int unit, float* gradients) {
     gradients_at_[static_cast<std::size_t>(unit)] = gradients;
@@ -146,6 +155,8 @@ class Parameters {
   void place_bf16(int unit, BFloat16* values) { bf16_at_[static_cast<std::size_t>(unit)] = values; }
 
   const ParameterTable& table() const { return *table_; }
+  /// The bfloat16 copy of a unit; null if there is none.
+  BFloat16* bf16_unit(int unit) const { return bf16_at_[static_cast<std::size_t>(unit)]; }
   /// The own part of an operand of products, at the table's precision.
   ConstFloatPtr operand(ParameterId id) const;
   /// The own part of a parameter. Throws RuntimeError if its unit is not in place.
@@ -174,6 +185,7 @@ class Parameters {
   Tensor bf16_;                                   // MemoryKind::parameters
   std::vector<float*> values_at_, gradients_at_;  // by unit
   std::vector<BFloat16*> bf16_at_;                // by unit; null without operands
+  std::vector<bool> has_others_only_;             // by unit
 };
 
 }  // namespace trib::model

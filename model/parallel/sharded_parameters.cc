@@ -17,8 +17,12 @@ std::span<float> floats(float* data, std::int64_t count) {
   return {data, static_cast<std::size_t>(count)};
 }
 
-Tensor zeros(std::int64_t count, MemoryKind kind) {
-  return count == 0 ? Tensor() : Tensor::zeros({count}, DType::f32, kind);
+std::span<BFloat16> bf16s(BFloat16* data, std::int64_t count) {
+  return {data, static_cast<std::size_t>(count)};
+}
+
+Tensor zeros(std::int64_t count, MemoryKind kind, DType dtype = DType::f32) {
+  return count == 0 ? Tensor() : Tensor::zeros({count}, dtype, kind);
 }
 
 }  // namespace
@@ -34,16 +38,25 @@ ShardedParameters::ShardedParameters(const ParameterTable& table, const TensorGr
       gradients_(zeros(plan_.gradients(), MemoryKind::gradients)),
       unreduced_(zeros(plan_.unreduced_gradients(), MemoryKind::gradients)),
       gathers_(table.units().size()),
-      is_fresh_(table.units().size()) {
-  for (std::size_t parity = 0; parity < plan_.slots.size(); ++parity) {
-    const std::int64_t size = plan_.slots[parity];
-    if (plan_.shards_values()) gathered_[parity].buffer = zeros(size, MemoryKind::communication);
-    if (plan_.has_gradient_slots()) {
-      computed_[parity].buffer = zeros(size, MemoryKind::communication);
-    }
+      is_fresh_(table.units().size()),
+      bf16_(zeros(plan_.bf16_values(), MemoryKind::parameters, DType::bf16)),
+      is_bf16_stale_(table.units().size(), true) {
+  for (std::size_t parity = 0; parity < 2; ++parity) {
+    const auto slot = [&](const ShardingPlan::Slots& sizes, DType dtype = DType::f32) {
+      return zeros(sizes[parity], MemoryKind::communication, dtype);
+    };
+    gathered_[parity].buffer = slot(plan_.value_slots());
+    computed_[parity].buffer = slot(plan_.gradient_slots());
+    bf16_gathered_[parity] = slot(plan_.bf16_slots(), DType::bf16);
+    bf16_reduced_[parity].buffer = slot(plan_.reduction_slots(), DType::bf16);
   }
+  std::int64_t bf16_begin = 0;
   for (int unit = 0; unit < plan_.layout.units(); ++unit) {
     const std::int64_t begin = plan_.layout.unit_begin(unit);
+    if (plan_.has_bf16(unit) && !plan_.shards_values()) {
+      parameters_.place_bf16(unit, bf16_.data<BFloat16>() + bf16_begin);
+      bf16_begin += plan_.layout.unit_size(unit);
+    }
     if (!plan_.shards_values()) parameters_.place_values(unit, values_.data<float>() + begin);
     if (!plan_.has_gradient_slots()) {
       parameters_.place_gradients(unit, unreduced_gradients(unit));
@@ -77,9 +90,8 @@ void ShardedParameters::initialize(std::uint64_t seed) {
       continue;
     }
     // Draw the whole unit, keep the own shard.
-    Tensor& buffer = slot_of(gathered_, unit).buffer;
+    Tensor buffer = Tensor::zeros({plan_.layout.unit_size(unit)});
     const std::int64_t shard = plan_.layout.shard_size(unit);
-    std::fill_n(buffer.data<float>(), plan_.layout.unit_size(unit), 0.0F);
     parameters_.place_values(unit, buffer.data<float>());
     parameters_.initialize_unit(unit, seed);
     parameters_.place_values(unit, nullptr);
@@ -99,6 +111,16 @@ void ShardedParameters::gather(int unit) {
     if (slot.unit == unit) return;
     slot.pending.wait();
     slot.unit = unit;
+    if (plan_.gathers_bf16(unit)) {
+      BFloat16* const all = slot_of(bf16_gathered_, unit).data<BFloat16>();
+      const std::int64_t shard = layout.shard_size(unit);
+      BFloat16* const own = all + layout.rank() * shard;
+      ops::convert(own, own_values(unit), shard);
+      slot.pending =
+          communicator_.all_gather(MeshAxis::shard, std::as_bytes(bf16s(own, shard)),
+                                   std::as_writable_bytes(bf16s(all, layout.unit_size(unit))));
+      return;
+    }
     slot.pending = communicator_.all_gather(
         MeshAxis::shard, mine,
         std::as_writable_bytes(floats(slot.buffer.data<float>(), layout.unit_size(unit))));
@@ -112,12 +134,40 @@ void ShardedParameters::gather(int unit) {
 
 void ShardedParameters::complete_gather(int unit) {
   if (plan_.shards_values()) {
-    Slot& slot = slot_of(gathered_, unit);
-    slot.pending.wait();
-    parameters_.place_values(unit, slot.buffer.data<float>());
+    slot_of(gathered_, unit).pending.wait();
   } else {
     gathers_[static_cast<std::size_t>(unit)].wait();
   }
+  if (plan_.shards_values() && !plan_.gathers_bf16(unit)) {
+    parameters_.place_values(unit, slot_of(gathered_, unit).buffer.data<float>());
+  }
+  if (plan_.has_bf16(unit)) make_bf16(unit);
+}
+
+// Have the bfloat16 copy of a unit in place whose values have been gathered, in one type or the
+// other.
+void ShardedParameters::make_bf16(int unit) {
+  const std::int64_t size = plan_.layout.unit_size(unit);
+  if (!plan_.shards_values()) {
+    const auto number = static_cast<std::size_t>(unit);
+    if (!is_bf16_stale_[number]) return;
+    is_bf16_stale_[number] = false;
+    const float* const values = values_.data<float>() + plan_.layout.unit_begin(unit);
+    return ops::convert(parameters_.bf16_unit(unit), values, size);
+  }
+  BFloat16* const copy = slot_of(bf16_gathered_, unit).data<BFloat16>();
+  float* const values = slot_of(gathered_, unit).buffer.data<float>();
+  if (plan_.gathers_bf16(unit)) {
+    for (ParameterId id = table_.unit(unit).first; id < table_.unit(unit).end; ++id) {
+      const ParameterSpec& spec = table_.spec(id);
+      if (spec.is_operand) continue;
+      ops::convert(values + spec.other_offset, copy + spec.offset, spec.local().numel());
+    }
+    parameters_.place_others(unit, values);
+  } else {
+    ops::convert(copy, values, size);
+  }
+  parameters_.place_bf16(unit, copy);
 }
 
 void ShardedParameters::enter(int unit, int next, Pass pass) {
@@ -147,6 +197,7 @@ void ShardedParameters::leave() {
   if (!plan_.shards_values()) return;
   slot_of(gathered_, unit).unit = -1;
   parameters_.place_values(unit, nullptr);
+  parameters_.place_bf16(unit, nullptr);
 }
 
 // --- reducing ---------------------------------------------------------------------------------
@@ -162,6 +213,7 @@ void ShardedParameters::place_gradients(int unit) {
 
 void ShardedParameters::reduce(int unit) {
   reduce_partial_gradients(parameters_, unit, group_);
+  if (slot_of(bf16_reduced_, unit).buffer.numel() > 0) return reduce_in_bf16(unit);
   const std::int64_t size = plan_.layout.unit_size(unit);
   if (!plan_.shards_gradients()) {
     reductions_.push_back(
@@ -173,6 +225,38 @@ void ShardedParameters::reduce(int unit) {
   scatter_ =
       communicator_.reduce_scatter_sum(MeshAxis::shard, floats(unreduced_gradients(unit), size),
                                        floats(own_gradients(unit), plan_.layout.shard_size(unit)));
+}
+
+// From a rounded copy, so that the gradients' own memory is free at once.
+void ShardedParameters::reduce_in_bf16(int unit) {
+  settle_bf16(unit);
+  Slot& slot = slot_of(bf16_reduced_, unit);
+  slot.unit = unit;
+  const std::int64_t size = plan_.layout.unit_size(unit);
+  BFloat16* const rounded = slot.buffer.data<BFloat16>();
+  ops::convert(rounded, unreduced_gradients(unit), size);
+  if (plan_.shards_gradients()) {
+    slot.pending = communicator_.reduce_scatter_sum(
+        MeshAxis::shard, std::span<const BFloat16>(bf16s(rounded, size)),
+        bf16s(rounded + size, plan_.layout.shard_size(unit)));
+  } else {
+    slot.pending = communicator_.all_reduce_sum(MeshAxis::samples, bf16s(rounded, size));
+  }
+}
+
+// Take the sums out of the slot that `unit` needs.
+void ShardedParameters::settle_bf16(int unit) {
+  Slot& slot = slot_of(bf16_reduced_, unit);
+  const int reduced = std::exchange(slot.unit, -1);
+  if (reduced < 0) return;
+  slot.pending.wait();
+  const BFloat16* const sums = slot.buffer.data<BFloat16>();
+  const std::int64_t size = plan_.layout.unit_size(reduced);
+  if (!plan_.shards_gradients()) return ops::convert(unreduced_gradients(reduced), sums, size);
+  const std::int64_t shard = plan_.layout.shard_size(reduced);
+  ops::convert(own_gradients(reduced), sums + size, shard);
+  reductions_.push_back(
+      communicator_.all_reduce_sum(MeshAxis::data, floats(own_gradients(reduced), shard)));
 }
 
 // The shard of the last unit left is complete: add up its replicas.
@@ -200,6 +284,9 @@ void ShardedParameters::finish_backward() {
   leave();
   is_reducing_ = false;
   settle_scattered();
+  // The backward pass ended with unit 0.
+  settle_bf16(1);
+  settle_bf16(0);
   for (const ops::Pending& pending : reductions_) pending.wait();
   reductions_.clear();
 }
@@ -214,6 +301,7 @@ void ShardedParameters::values_changed() {
     slot.unit = -1;
   }
   std::fill(is_fresh_.begin(), is_fresh_.end(), false);
+  std::fill(is_bf16_stale_.begin(), is_bf16_stale_.end(), true);
 }
 
 // --- the whole --------------------------------------------------------------------------------

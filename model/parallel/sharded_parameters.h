@@ -19,7 +19,8 @@ namespace trib::model {
 /// The model works on parameters(), and tells through Parameters::enter() which unit comes next:
 /// its values are then gathered (strategy full: into one of two slots, so that at most two units
 /// are there at any time; grad_op: in place), and when the backward pass leaves a unit, the
-/// reduction of its gradients starts and goes on beside the backward pass of the next.
+/// reduction of its gradients starts and goes on beside the backward pass of the next. At bf16 it
+/// also sees to the copies that products read: made from gathered values, or gathered themselves.
 ///
 /// A step: begin_step(), then for each micro-batch the forward pass, begin_backward(), the backward
 /// pass; then finish_backward(), and after the update values_changed(). A forward pass without
@@ -75,9 +76,12 @@ class ShardedParameters : private UnitVisitor {
   void leave();
   void gather(int unit);
   void complete_gather(int unit);
+  void make_bf16(int unit);
   void place_gradients(int unit);
   void reduce(int unit);
+  void reduce_in_bf16(int unit);
   void settle_scattered();
+  void settle_bf16(int unit);
 
   std::vector<StatePiece> state_of(const std::vector<ShardPiece>& pieces, AdamW& optimizer);
   float* own_values(int unit);
@@ -85,7 +89,7 @@ class ShardedParameters : private UnitVisitor {
   float* unreduced_gradients(int unit);
   Tensor gather_all(const std::function<const float*(int)>& own);
   template <class T>
-  static Slot& slot_of(T& slots, int unit) {
+  static auto& slot_of(T& slots, int unit) {
     return slots[static_cast<std::size_t>(unit % 2)];
   }
 
@@ -94,13 +98,17 @@ class ShardedParameters : private UnitVisitor {
   ShardingPlan plan_;
   ops::Communicator& communicator_;
   Parameters parameters_;
-  Tensor values_;                      // none and grad_op: all units; full: own shards
-  Tensor gradients_;                   // none: all units; else: own shards
-  Tensor unreduced_;                   // all units, if they are kept over micro-batches
-  std::array<Slot, 2> gathered_;       // full
-  std::array<Slot, 2> computed_;       // gradients until they are reduced
-  std::vector<ops::Pending> gathers_;  // grad_op: by unit
-  std::vector<bool> is_fresh_;         // grad_op: gathered, or on the way, since the last update
+  Tensor values_;                        // none and grad_op: all units; full: own shards
+  Tensor gradients_;                     // none: all units; else: own shards
+  Tensor unreduced_;                     // all units, if they are kept over micro-batches
+  std::array<Slot, 2> gathered_;         // full
+  std::array<Slot, 2> computed_;         // gradients until they are reduced
+  std::vector<ops::Pending> gathers_;    // grad_op: by unit
+  std::vector<bool> is_fresh_;           // grad_op: gathered, or on the way, since the last update
+  Tensor bf16_;                          // none and grad_op: of all units that have them
+  std::vector<bool> is_bf16_stale_;      // none and grad_op
+  std::array<Tensor, 2> bf16_gathered_;  // full
+  std::array<Slot, 2> bf16_reduced_;     // collectives in bf16: a unit, then its shard
 
   int unit_ = -1;  // that the model works on
   Pass pass_ = Pass::forward;

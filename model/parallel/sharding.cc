@@ -29,15 +29,11 @@ ShardingPlan::ShardingPlan(const ParameterTable& table, const ShardingOptions& o
     : strategy(strategy_on(mesh_shape, options.strategy)),
       prefetch(options.prefetch),
       accumulate(options.accumulate),
+      collectives(options.collectives),
       mesh(mesh_shape),
       place(at),
       layout(shards_gradients() ? ShardLayout(table, mesh.shard, place.shard)
-                                : ShardLayout(table)) {
-  for (int unit = 0; unit < layout.units(); ++unit) {
-    std::int64_t& slot = slots[static_cast<std::size_t>(unit % 2)];
-    slot = std::max(slot, layout.unit_size(unit));
-  }
-}
+                                : ShardLayout(table)) {}
 
 std::int64_t ShardingPlan::values() const {
   return shards_values() ? layout.own_size() : layout.whole_size();
@@ -51,9 +47,54 @@ std::int64_t ShardingPlan::unreduced_gradients() const {
   return shards_gradients() && accumulate > 1 ? layout.whole_size() : 0;
 }
 
-std::int64_t ShardingPlan::slot_elements() const {
-  const std::int64_t pair = slots[0] + slots[1];
-  return (shards_values() ? pair : 0) + (has_gradient_slots() ? pair : 0);
+std::int64_t ShardingPlan::bf16_values() const {
+  std::int64_t elements = 0;
+  for (int unit = 0; unit < layout.units() && !shards_values(); ++unit) {
+    if (has_bf16(unit)) elements += layout.unit_size(unit);
+  }
+  return elements;
+}
+
+// The most elements(unit) of the units of each parity.
+template <class Elements>
+ShardingPlan::Slots ShardingPlan::largest(const Elements& elements) const {
+  Slots slots{};
+  for (int unit = 0; unit < layout.units(); ++unit) {
+    std::int64_t& slot = slots[static_cast<std::size_t>(unit % 2)];
+    slot = std::max<std::int64_t>(slot, elements(unit));
+  }
+  return slots;
+}
+
+ShardingPlan::Slots ShardingPlan::gradient_slots() const {
+  if (!has_gradient_slots()) return {};
+  return largest([&](int unit) { return layout.unit_size(unit); });
+}
+
+ShardingPlan::Slots ShardingPlan::value_slots() const {
+  if (!shards_values()) return {};
+  return largest([&](int unit) {
+    return gathers_bf16(unit) ? layout.table().unit(unit).others : layout.unit_size(unit);
+  });
+}
+
+ShardingPlan::Slots ShardingPlan::bf16_slots() const {
+  if (!shards_values()) return {};
+  return largest([&](int unit) { return has_bf16(unit) ? layout.unit_size(unit) : 0; });
+}
+
+ShardingPlan::Slots ShardingPlan::reduction_slots() const {
+  const bool reduces = shards_gradients() || mesh.size(ops::MeshAxis::samples) > 1;
+  if (collectives != Precision::bf16 || !reduces) return {};
+  return largest([&](int unit) {
+    return layout.unit_size(unit) + (shards_gradients() ? layout.shard_size(unit) : 0);
+  });
+}
+
+std::int64_t ShardingPlan::communication_bytes() const {
+  const auto both = [](const Slots& slots) { return slots[0] + slots[1]; };
+  return 4 * (both(gradient_slots()) + both(value_slots())) +
+         2 * (both(bf16_slots()) + both(reduction_slots()));
 }
 
 std::vector<ShardPiece> ShardingPlan::written_pieces(const TensorGroup& group) const {

@@ -32,9 +32,14 @@ struct ShardingOptions {
   Prefetch prefetch = Prefetch::backward_pre;
   /// Backward passes whose gradients are added up before they are reduced, once.
   std::int64_t accumulate = 1;
+  /// What values are gathered and gradients are added up in, over the shard axis (without
+  /// sharding: over all ranks with other samples). bf16 halves the traffic (FSDP's param_dtype and
+  /// reduce_dtype); master weights, and what each rank adds up by itself, stay float32.
+  Precision collectives = Precision::fp32;
 };
 
-/// Sizes of what a rank holds, in elements, as functions of the table and the mesh.
+/// Sizes of what a rank holds, in elements, as functions of the table and the mesh. What is said
+/// here is float32; bfloat16 adds to it, see bf16_values() and communication_bytes().
 ///
 /// With P the elements of all units (padded to multiples of the s ranks of the shard axis), and G
 /// those of the largest unit of even number plus the largest of odd number:
@@ -62,9 +67,22 @@ struct ShardingPlan {
   std::int64_t gradients() const;            ///< reduced or not
   std::int64_t unreduced_gradients() const;  ///< beyond gradients(): kept over micro-batches
   std::int64_t moments() const { return layout.own_size(); }  ///< of each of AdamW's two
-  /// A slot takes the units of one parity: neighbours have different ones.
-  std::array<std::int64_t, 2> slots{};
-  std::int64_t slot_elements() const;  ///< of all slots in use
+  /// Elements of the copies that products read, beside values(): of all units, unless those come
+  /// and go (strategy full).
+  std::int64_t bf16_values() const;
+  /// Bytes of all slots. A slot takes the units of one parity: neighbours have different ones.
+  std::int64_t communication_bytes() const;
+  using Slots = std::array<std::int64_t, 2>;  ///< elements, by parity
+  Slots gradient_slots() const;               ///< gradients until they are reduced
+  Slots value_slots() const;                  ///< gathered values
+  Slots bf16_slots() const;                   ///< gathered values, for products
+  Slots reduction_slots() const;              ///< bfloat16 gradients on their way: unit and shard
+
+  /// Whether a unit is gathered in bfloat16; of it, float32 is what products do not read.
+  bool gathers_bf16(int unit) const {
+    return shards_values() && collectives == Precision::bf16 && has_bf16(unit);
+  }
+  bool has_bf16(int unit) const { return layout.table().unit(unit).has_bf16; }
   /// The parts of layout.pieces() that this rank of `group` writes into a checkpoint: ranks that
   /// hold the same share the writing, so that over all ranks every element is written once.
   std::vector<ShardPiece> written_pieces(const TensorGroup& group) const;
@@ -72,9 +90,14 @@ struct ShardingPlan {
   ShardingStrategy strategy;
   Prefetch prefetch;
   std::int64_t accumulate;
+  Precision collectives;
   ops::MeshShape mesh;
   ops::MeshCoordinates place;
   ShardLayout layout;
+
+ private:
+  template <class Elements>
+  Slots largest(const Elements& elements) const;
 };
 
 }  // namespace trib::model

@@ -16,8 +16,29 @@ namespace {
 
 template <class T>
 MPI_Datatype mpi_type() {
-  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double>);
+  if (std::is_same_v<T, BFloat16>) return MPI_UINT16_T;  // see mpi_sum
   return std::is_same_v<T, float> ? MPI_FLOAT : MPI_DOUBLE;
+}
+
+// What MPI calls to add numbers that it does not know.
+void add_bf16(void* addends, void* sums, int* count, MPI_Datatype* /*type*/) {
+  const auto* addend = static_cast<const BFloat16*>(addends);
+  auto* sum = static_cast<BFloat16*>(sums);
+  for (int i = 0; i < *count; ++i) {
+    sum[i] = BFloat16(static_cast<float>(sum[i]) + static_cast<float>(addend[i]));
+  }
+}
+
+/// To be called while MPI runs.
+template <class T>
+MPI_Op mpi_sum() {
+  if (!std::is_same_v<T, BFloat16>) return MPI_SUM;
+  static const MPI_Op sum = [] {
+    MPI_Op made = MPI_OP_NULL;
+    check_mpi(MPI_Op_create(add_bf16, /*commute=*/1, &made), "MPI_Op_create");
+    return made;
+  }();
+  return sum;
 }
 
 /// A count as MPI wants it.
@@ -152,7 +173,7 @@ Pending Communicator::all_reduce(MeshAxis axis, std::span<T> values) {
   return submit(make_operation(Collective::all_reduce, axis, values.size(), sizeof(T),
                                [=](MPI_Comm comm, MPI_Request* r) {
                                  return MPI_Iallreduce(MPI_IN_PLACE, values.data(), count,
-                                                       mpi_type<T>(), MPI_SUM, comm, r);
+                                                       mpi_type<T>(), mpi_sum<T>(), comm, r);
                                }),
                 values.size_bytes());
 }
@@ -165,20 +186,35 @@ Pending Communicator::all_reduce_sum(MeshAxis axis, std::span<double> values) {
   return all_reduce(axis, values);
 }
 
-Pending Communicator::reduce_scatter_sum(MeshAxis axis, std::span<const float> parts,
-                                         std::span<float> mine) {
+Pending Communicator::all_reduce_sum(MeshAxis axis, std::span<BFloat16> values) {
+  return all_reduce(axis, values);
+}
+
+template <class T>
+Pending Communicator::reduce_scatter(MeshAxis axis, std::span<const T> parts, std::span<T> mine) {
   check_parts(Collective::reduce_scatter, parts.size(), mine.size(), size(axis));
   if (size(axis) == 1) {
     std::copy(parts.begin(), parts.end(), mine.begin());
     return {};
   }
   const int count = mpi_count(Collective::reduce_scatter, mine.size());
-  return submit(make_operation(Collective::reduce_scatter, axis, parts.size(), sizeof(float),
+  return submit(make_operation(Collective::reduce_scatter, axis, parts.size(), sizeof(T),
                                [=](MPI_Comm comm, MPI_Request* r) {
                                  return MPI_Ireduce_scatter_block(parts.data(), mine.data(), count,
-                                                                  MPI_FLOAT, MPI_SUM, comm, r);
+                                                                  mpi_type<T>(), mpi_sum<T>(), comm,
+                                                                  r);
                                }),
                 parts.size_bytes());
+}
+
+Pending Communicator::reduce_scatter_sum(MeshAxis axis, std::span<const float> parts,
+                                         std::span<float> mine) {
+  return reduce_scatter(axis, parts, mine);
+}
+
+Pending Communicator::reduce_scatter_sum(MeshAxis axis, std::span<const BFloat16> parts,
+                                         std::span<BFloat16> mine) {
+  return reduce_scatter(axis, parts, mine);
 }
 
 Pending Communicator::reduce_scatter_sum(MeshAxis axis, std::span<const float> parts,

@@ -15,6 +15,7 @@
 #include <string>
 #include <utility>
 
+#include "ops/base/bfloat16.h"
 #include "ops/comm/mesh.h"
 #include "ops/comm/operation_record.h"
 #include "ops/comm/traffic_ledger.h"
@@ -75,9 +76,13 @@ class Communicator {
   /// Add up over the ranks of the axis, in place. The result is bitwise the same on all.
   Pending all_reduce_sum(MeshAxis axis, std::span<float> values);
   Pending all_reduce_sum(MeshAxis axis, std::span<double> values);
+  /// Sums of bfloat16 are rounded after each addition.
+  Pending all_reduce_sum(MeshAxis axis, std::span<BFloat16> values);
   /// Add up over the ranks; rank i keeps part i of as many equal parts as there are ranks.
   /// Expects parts.size() == size(axis) * mine.size().
   Pending reduce_scatter_sum(MeshAxis axis, std::span<const float> parts, std::span<float> mine);
+  Pending reduce_scatter_sum(MeshAxis axis, std::span<const BFloat16> parts,
+                             std::span<BFloat16> mine);
   /// The same for uneven parts: counts[i] elements, perhaps 0, are the part of rank i. Throws
   /// RuntimeError unless the counts add up to parts.size() and that of this rank is mine.size().
   Pending reduce_scatter_sum(MeshAxis axis, std::span<const float> parts, std::span<float> mine,
@@ -120,6 +125,8 @@ class Communicator {
   Pending submit(Operation operation, std::size_t bytes);
   template <class T>
   Pending all_reduce(MeshAxis axis, std::span<T> values);
+  template <class T>
+  Pending reduce_scatter(MeshAxis axis, std::span<const T> parts, std::span<T> mine);
 
   std::unique_ptr<CommunicationThread> thread_;
   TrafficLedger traffic_;

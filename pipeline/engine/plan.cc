@@ -364,14 +364,16 @@ std::array<std::int64_t, kMemoryKinds> Plan::predicted_bytes() const {
   of(MemoryKind::ingest) = ingest_.cache_bytes + flowing;
   if (const auto model = this->model(); model != nullptr) {
     constexpr auto kBytes = static_cast<std::int64_t>(sizeof(float));
-    of(MemoryKind::parameters) = model->table().flat_size() * kBytes;
+    constexpr auto kBf16Bytes = static_cast<std::int64_t>(sizeof(BFloat16));
+    of(MemoryKind::parameters) =
+        model->table().flat_size() * kBytes + model->table().bf16_size() * kBf16Bytes;
     of(MemoryKind::activations) = model->arena_bytes(rank_batch_size(), training_.has_value());
     if (training_) {
       const model::ShardingPlan sharding = this->sharding();
-      of(MemoryKind::parameters) = sharding.values() * kBytes;
+      of(MemoryKind::parameters) = sharding.values() * kBytes + sharding.bf16_values() * kBf16Bytes;
       of(MemoryKind::gradients) = (sharding.gradients() + sharding.unreduced_gradients()) * kBytes;
       of(MemoryKind::optimizer) = 2 * sharding.moments() * kBytes;
-      of(MemoryKind::communication) = sharding.slot_elements() * kBytes +
+      of(MemoryKind::communication) = sharding.communication_bytes() +
                                       model::partial_gradient_bytes(model->table(), model->group());
       if (writes_checkpoints_) {
         std::int64_t elements = 0;
