@@ -21,7 +21,7 @@ class Dropout {
  public:
   /// `rate` of the elements are dropped, and at `path_rate` whole samples; what is kept is scaled
   /// so that the expected value stays. `place` names the random numbers.
-  Dropout(std::string place, double rate, double path_rate = 0);
+  Dropout(const std::string& place, double rate, double path_rate = 0);
 
   /// Rows `rows` of the B * tokens rows, of which y_nd and x_nd hold no others; y_nd may be x_nd.
   /// Without keys, or if both rates are zero, x_nd itself is the result and y_nd is left alone.
@@ -30,7 +30,7 @@ class Dropout {
                      std::int64_t tokens, std::int64_t dim) const;
 
  private:
-  std::string place_;
+  std::string elements_name_, paths_name_;  // of random numbers
   double rate_, path_rate_;
 };
 

@@ -4,17 +4,22 @@
 
 #include "model/arena_count.h"
 #include "model/position_embedding.h"
-#include "ops/kernels/activation.h"
+#include "ops/base/parallel.h"
 
 namespace trib::model {
 namespace {
 
-constexpr float kHoursPerUnit = 100;  // ClimaX feeds the lead time as hours / 100
+constexpr float kHoursPerUnit = 100;                // ClimaX feeds the lead time as hours / 100
+constexpr std::int64_t kRows = 256, kColumns = 32;  // of a task
 
 struct EncoderState final : LayerState {
   StepArena::Mark after_stream;  // the residual stream is what backward leaves
   Transformer::Saved transformer;
 };
+
+float lead_of(const Step& step, std::int64_t sample) {
+  return step.input.lead_hours[static_cast<std::size_t>(sample)] / kHoursPerUnit;
+}
 
 DropKeys keys_of(const Step& step) {
   return {.seed = step.seed, .sample_keys = step.input.sample_keys};
@@ -99,12 +104,13 @@ void Encoder::add_lead_time(const Step& step, float* x_bnd) const {
   const std::int64_t tokens = plan_.num_visible, dim = plan_.dim;
   const float* weight_d = step.parameters.value(lead_weight_);
   const float* bias_d = step.parameters.value(lead_bias_);
-  std::vector<float> embed_d(static_cast<std::size_t>(dim));
-  for (std::int64_t b = 0; b < step.batch(); ++b) {
-    const float lead = step.input.lead_hours[static_cast<std::size_t>(b)] / kHoursPerUnit;
-    for (std::size_t d = 0; d < embed_d.size(); ++d) embed_d[d] = weight_d[d] * lead + bias_d[d];
-    ops::add_to_rows(x_bnd + b * tokens * dim, embed_d.data(), tokens, dim);
-  }
+  parallel_for(step.batch() * tokens, kRows, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      const float lead = lead_of(step, r / tokens);
+      float* x_d = x_bnd + r * dim;
+      for (std::int64_t d = 0; d < dim; ++d) x_d[d] += weight_d[d] * lead + bias_d[d];
+    }
+  });
 }
 
 void Encoder::add_lead_time_gradient(const Step& step, Parameters& parameters,
@@ -112,16 +118,18 @@ void Encoder::add_lead_time_gradient(const Step& step, Parameters& parameters,
   const std::int64_t tokens = plan_.num_visible, dim = plan_.dim;
   float* d_weight_d = parameters.gradient(lead_weight_);
   float* d_bias_d = parameters.gradient(lead_bias_);
-  std::vector<float> sum_d(static_cast<std::size_t>(dim));
-  for (std::int64_t b = 0; b < step.batch(); ++b) {
-    const float lead = step.input.lead_hours[static_cast<std::size_t>(b)] / kHoursPerUnit;
-    std::fill(sum_d.begin(), sum_d.end(), 0.0F);
-    ops::add_row_sum(sum_d.data(), dx_bnd + b * tokens * dim, tokens, dim);
-    for (std::size_t d = 0; d < sum_d.size(); ++d) {
-      d_weight_d[d] += lead * sum_d[d];
-      d_bias_d[d] += sum_d[d];
+  // Samples meet in the same elements: cut the columns, not the samples.
+  parallel_for(dim, kColumns, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t b = 0; b < step.batch(); ++b) {
+      const float lead = lead_of(step, b);
+      for (std::int64_t r = b * tokens; r < (b + 1) * tokens; ++r) {
+        for (std::int64_t d = begin; d < end; ++d) {
+          d_weight_d[d] += lead * dx_bnd[r * dim + d];
+          d_bias_d[d] += dx_bnd[r * dim + d];
+        }
+      }
     }
-  }
+  });
 }
 
 LayerMemory Encoder::memory(std::int64_t batch, bool training) const {

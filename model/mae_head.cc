@@ -21,7 +21,8 @@ struct MaeHead::State final : LayerState {
   FloatPtr out_re;           // what the decoder gives
   std::vector<double> sums;  // by sample: of errors, then of finite pixels
   std::vector<std::int64_t> finite_r;
-  std::vector<double> loss_factor_b;  // own masked pixels over the finite ones of all ranks
+  std::vector<double> mean_r, variance_r;  // of norm_pix
+  std::vector<double> loss_factor_b;       // own masked pixels over the finite ones of all ranks
   Transformer::Saved transformer;
 };
 
@@ -103,7 +104,7 @@ void MaeHead::compute_loss(Step& step, State& state) const {
   }
   ops::patchify(state.target_rp, step.input.x_bchw.data<float>(), step.batch(), plan_.channels(),
                 plan_.input.height, plan_.input.width, plan_.patch);
-  if (options_.norm_pix) normalize_targets(state.target_rp, rows);
+  if (options_.norm_pix) normalize_targets(state, rows);
 
   // A missing pixel becomes its own prediction, which has no error and no gradient.
   const float* prediction_rp = step.prediction.data<float>();
@@ -153,9 +154,12 @@ void MaeHead::add_up_channels(std::span<double> values) const {
   if (plan_.is_distributed()) plan_.group.all_reduce(values);
 }
 
-void MaeHead::normalize_targets(float* target_rp, std::int64_t rows) const {
+void MaeHead::normalize_targets(State& state, std::int64_t rows) const {
   const auto values = static_cast<double>(plan_.patch_pixels() * plan_.all_channels());
-  std::vector<double> mean_r(static_cast<std::size_t>(rows)), variance_r(mean_r.size());
+  float* const target_rp = state.target_rp;
+  std::vector<double>&mean_r = state.mean_r, &variance_r = state.variance_r;
+  mean_r.resize(static_cast<std::size_t>(rows));
+  variance_r.resize(static_cast<std::size_t>(rows));
   ops::patch_sums(mean_r.data(), target_rp, rows, patch_values());
   add_up_channels(mean_r);
   for (double& mean : mean_r) mean /= values;

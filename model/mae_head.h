@@ -40,7 +40,7 @@ class MaeHead : public Layer {
   ConstFloatPtr operand_of_x(const Step& step) const;
   void compute_loss(Step& step, State& state) const;
   void loss_gradient(const Step& step, const State& state, FloatPtr d_prediction_rp) const;
-  void normalize_targets(float* target_rp, std::int64_t rows) const;
+  void normalize_targets(State& state, std::int64_t rows) const;
   /// Add up over the ranks, where they predict different channels.
   void add_up_channels(std::span<double> values) const;
 

@@ -228,7 +228,6 @@ void Model::begin(Step& step, std::uint64_t seed) const {
     throw ShapeError(
         fmt::format("sample_keys: expected {} values, found {}", batch, input.sample_keys.size()));
   }
-  step.states.clear();
   step.states.resize(layers_.size());
   step.seed = seed;
   if (plan_->masked) {

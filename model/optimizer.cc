@@ -18,10 +18,10 @@ void AdamW::step(Parameters& parameters, double learning_rate, double gradient_s
   for (int unit = 0; unit < layout_.units(); ++unit) {
     const std::int64_t begin = layout_.unit_begin(unit);
     units_.push_back({parameters.flat_values().data<float>() + begin,
-                      parameters.flat_gradients().data<float>() + begin});
+                      parameters.flat_gradients().data<float>() + begin,
+                      parameters.bf16_unit(unit)});
   }
   step(units_, learning_rate, gradient_scale);
-  parameters.values_changed();
 }
 
 void AdamW::step(const std::vector<UnitShard>& shards, double learning_rate,

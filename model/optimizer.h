@@ -33,7 +33,7 @@ class AdamW {
   /// One update with decoupled decay; torch.optim.AdamW's arithmetic. `gradient_scale` multiplies
   /// the gradients first (clipping). Steps count from 1.
   void step(const std::vector<UnitShard>& shards, double learning_rate, double gradient_scale = 1);
-  /// The same where one rank has all units in place.
+  /// The same where one rank has all units in place; bfloat16 copies of values follow.
   void step(Parameters& parameters, double learning_rate, double gradient_scale = 1);
   std::int64_t steps() const { return steps_; }
 

@@ -79,6 +79,10 @@ struct Step {
   Step(StepInput batch, StepArena& step_arena, const Parameters& params, bool train)
       : input(std::move(batch)), arena(step_arena), parameters(params), training(train) {}
 
+  /// Use it again, for another batch of the same model: with the memory that its layers and vectors
+  /// have, nothing is allocated then. Model::begin does the rest.
+  void restart(const StepInput& batch) { input = batch; }
+
   std::int64_t batch() const { return input.x_bchw.dim(0); }
 
   /// The state of a layer for its forward: made once, kept by a step that is used again (see

@@ -295,12 +295,13 @@ void ShardedParameters::end_forward() {
   leave();
 }
 
-void ShardedParameters::values_changed() {
+void ShardedParameters::values_changed(bool with_copies) {
   for (Slot& slot : gathered_) {
     slot.pending.wait();
     slot.unit = -1;
   }
   std::fill(is_fresh_.begin(), is_fresh_.end(), false);
+  if (with_copies && !plan_.shards_gradients()) return;
   std::fill(is_bf16_stale_.begin(), is_bf16_stale_.end(), true);
 }
 
@@ -309,7 +310,8 @@ void ShardedParameters::values_changed() {
 std::vector<UnitShard> ShardedParameters::shards() {
   std::vector<UnitShard> shards;
   for (int unit = 0; unit < plan_.layout.units(); ++unit) {
-    shards.push_back({own_values(unit), own_gradients(unit)});
+    BFloat16* const copy = plan_.shards_gradients() ? nullptr : parameters_.bf16_unit(unit);
+    shards.push_back({own_values(unit), own_gradients(unit), copy});
   }
   return shards;
 }

@@ -45,10 +45,11 @@ class ShardedParameters : private UnitVisitor {
   /// Wait until all gradients are reduced: sums over all ranks with different samples.
   void finish_backward();
   void end_forward();
-  /// The own shards of the values are new: what was gathered is old.
-  void values_changed();
+  /// The own shards of the values are new: what was gathered is old. `with_copies`: so are the
+  /// bfloat16 copies in shards().
+  void values_changed(bool with_copies = false);
 
-  /// Of the own shards, after finish_backward().
+  /// Of the own shards, after finish_backward(); with bfloat16 copies where all is held.
   std::vector<UnitShard> shards();
   /// Euclidean norm of the gradients of the whole model, in double: each element counts once,
   /// whatever the mesh. The same on all ranks.

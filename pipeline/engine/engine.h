@@ -17,7 +17,7 @@ namespace trib::pipeline {
 /// What the graph's end does with model steps; called by one thread at a time. `begin` makes the
 /// step of a batch before the first layer, `finish` takes it after the last.
 struct StepHandler {
-  std::function<std::unique_ptr<model::Step>(const Batch&)> begin;
+  std::function<std::shared_ptr<model::Step>(const Batch&)> begin;
   std::function<void(StepMessage&)> finish;
   /// Whether `finish` alone ends the run early, by Engine::stop(), because all ranks must end after
   /// the same step. If not, so do an interrupt and sinks that have had enough.

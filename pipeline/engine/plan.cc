@@ -16,7 +16,10 @@
 namespace trib::pipeline {
 
 Plan::Plan(const GraphDefinition& graph, const Registry& registry, const PlanOptions& options)
-    : options_(options), writes_checkpoints_(graph.checkpoints.integer("keep") > 0) {
+    : options_(options),
+      precision_(graph.settings.string("precision") == "bf16" ? model::Precision::bf16
+                                                              : model::Precision::fp32),
+      writes_checkpoints_(graph.checkpoints.integer("keep") > 0) {
   make_stages(graph, registry);
   connect_sources();
   limit_ingest(graph);

@@ -136,6 +136,7 @@ class Plan {
   std::int64_t limited_caches(std::int64_t most) const;
 
   PlanOptions options_;
+  model::Precision precision_;
   ConsumedSamples consumed_;
   std::vector<PlannedNode> nodes_;
   std::vector<SourcePath> sources_;

@@ -79,9 +79,9 @@ void Plan::make_stages(const GraphDefinition& graph, const Registry& registry) {
 void Plan::make_stage(PlannedNode& node, const Registry& registry) {
   const NodeDefinition& definition = *node.definition;
   node.stage =
-      registry.create(definition.type(),
-                      {definition.name, definition.parameters, options_.seed, options_.data_ranks(),
-                       options_.data_rank(), options_.mesh.tensor, options_.place.tensor});
+      registry.create(definition.type(), {definition.name, definition.parameters, options_.seed,
+                                          options_.data_ranks(), options_.data_rank(),
+                                          options_.mesh.tensor, options_.place.tensor, precision_});
   node.source = as<SourceStage>(node.stage.get());
   node.transform = as<TransformStage>(node.stage.get());
   node.batch = as<BatchStage>(node.stage.get());

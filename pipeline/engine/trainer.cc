@@ -48,15 +48,19 @@ Trainer::Trainer(const TrainingPlan& plan, std::shared_ptr<const model::Model> m
   parameters_.initialize(options_.seed);
 }
 
-std::unique_ptr<model::Step> Trainer::begin(const Batch& batch) {
+std::shared_ptr<model::Step> Trainer::begin(const Batch& batch) {
   communicator_.enter(ops::Phase::forward);
   agreement_.add(batch);
   arena_.reset();
   if (micro_batch_ == 0) parameters_.begin_step();
-  auto step = std::make_unique<model::Step>(input_of(batch, 0, batch.x_bchw.dim(0), 0), arena_,
-                                            parameters_.parameters(), true);
-  model_->begin(*step, options_.seed);
-  return step;
+  model::StepInput input = input_of(batch, 0, batch.x_bchw.dim(0), 0);
+  if (step_ == nullptr) {
+    step_ = std::make_shared<model::Step>(std::move(input), arena_, parameters_.parameters(), true);
+  } else {
+    step_->restart(input);
+  }
+  model_->begin(*step_, options_.seed);
+  return step_;
 }
 
 std::optional<StepReport> Trainer::finish(model::Step& step, const StepVotes& own) {
@@ -109,7 +113,7 @@ StepReport Trainer::update(const StepVotes& own) {
                           : 1.0;
   const trace::Span span("optimizer", plan_.node);
   optimizer_.step(parameters_.shards(), report.lr, clip);
-  parameters_.values_changed();
+  parameters_.values_changed(/*with_copies=*/true);
   communicator_.enter(ops::Phase::setup);
   return report;
 }

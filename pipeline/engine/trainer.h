@@ -39,8 +39,9 @@ class Trainer {
   Trainer(const TrainingPlan& plan, std::shared_ptr<const model::Model> model,
           model::ShardingPlan sharding, ops::Communicator& communicator, Options options);
 
-  /// A step over `batch`, ready for the first layer. The step before must be finished.
-  std::unique_ptr<model::Step> begin(const Batch& batch);
+  /// A step over `batch`, ready for the first layer. The step before must be finished; it is used
+  /// again.
+  std::shared_ptr<model::Step> begin(const Batch& batch);
   /// Everything after the forward pass; a report if the update is made, none if more micro-batches
   /// belong to it. With the update the ranks settle their votes: see agreed(). Throws DataError if
   /// ranks that share a model had different samples, RuntimeError if the loss or the gradients are
@@ -89,6 +90,7 @@ class Trainer {
   StepAgreement agreement_;
   model::CosineSchedule schedule_;
   StepArena arena_;
+  std::shared_ptr<model::Step> step_;
   Batch evaluation_;
   std::int64_t evaluation_passes_ = 0;  // the same on all ranks
   std::int64_t steps_ = 0;

@@ -112,7 +112,7 @@ class Extender {
   std::vector<OpenFile> open_;
 };
 
-constexpr std::array<std::string_view, 3> kSettings{"name", "seed", "runs"};
+constexpr std::array<std::string_view, 4> kSettings{"name", "seed", "runs", "precision"};
 constexpr std::array<std::string_view, 5> kSections{"mesh", "ingest", "checkpoints", "weights",
                                                     "vars"};
 

@@ -302,6 +302,10 @@ std::vector<ParameterSpec> settings_parameters(const std::string& default_name) 
       param::string("name", "Name of the experiment and of its run folder.").or_else(default_name),
       param::integer("seed", "Seed of every random number of the run.").at_least(0).or_else(0),
       param::string("runs", "Folder in which the run's folder is made.").or_else("runs"),
+      param::choice("precision", {"fp32", "bf16"},
+                    "Numbers that the products of transformer and heads read. bf16: rounded copies "
+                    "of weights and activations; weights, optimizer and sums stay fp32.")
+          .or_else("fp32"),
   };
 }
 

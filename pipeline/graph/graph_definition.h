@@ -29,7 +29,7 @@ struct NodeDefinition {
 struct GraphDefinition {
   std::string file;                   ///< as given to load_graph
   std::vector<std::string> files;     ///< all files it was put together from, bases first
-  ParameterValues settings;           ///< name, seed, runs
+  ParameterValues settings;           ///< name, seed, runs, precision
   ParameterValues mesh;               ///< data, shard, tensor
   ParameterValues ingest;             ///< items, bytes, threads
   ParameterValues checkpoints;        ///< every, minutes, keep

@@ -34,9 +34,10 @@ void ForwardOnly::start_from(const Weights& weights) {
                       .value = parameters_.value(id)});
   }
   weights.load(pieces);
+  parameters_.values_changed();
 }
 
-std::unique_ptr<model::Step> ForwardOnly::begin(const Batch& batch) {
+std::shared_ptr<model::Step> ForwardOnly::begin(const Batch& batch) {
   if (agreement_) {
     communicator_->enter(ops::Phase::forward);
     agreement_->add(batch);
@@ -46,7 +47,7 @@ std::unique_ptr<model::Step> ForwardOnly::begin(const Batch& batch) {
   for (const SampleRequest& request : batch.requests) {
     input.sample_keys.push_back(request.position);
   }
-  auto step = std::make_unique<model::Step>(std::move(input), arena_, parameters_, false);
+  auto step = std::make_shared<model::Step>(std::move(input), arena_, parameters_, false);
   model_->begin(*step, seed_);
   return step;
 }

@@ -28,7 +28,7 @@ class ForwardOnly {
   void start_from(const Weights& weights);
 
  private:
-  std::unique_ptr<model::Step> begin(const Batch& batch);
+  std::shared_ptr<model::Step> begin(const Batch& batch);
   void finish(const model::Step& step);
 
   std::shared_ptr<const model::Model> model_;

@@ -67,7 +67,7 @@ using BatchPtr = std::shared_ptr<const Batch>;
 struct StepMessage {
   std::shared_ptr<void> permit;
   BatchPtr batch;
-  std::unique_ptr<model::Step> step;
+  std::shared_ptr<model::Step> step;
   double wait_seconds = 0;   ///< how long the model stood idle for this batch
   double start_seconds = 0;  ///< run clock when the first layer began
 };

@@ -41,6 +41,7 @@ struct StageContext {
   int data_rank = 0;
   int tensor_ranks = 1;  ///< ranks that share the channels of the same samples
   int tensor_rank = 0;
+  model::Precision precision = model::Precision::fp32;
 
   /// Number of this rank among all; the tensor axis varies fastest.
   int world_rank() const { return data_rank * tensor_ranks + tensor_rank; }

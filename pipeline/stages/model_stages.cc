@@ -87,6 +87,7 @@ class Tokenize : public ModelStage {
  public:
   explicit Tokenize(const StageContext& context)
       : ModelStage(context),
+        precision_(context.precision),
         options_{context.parameters.integer("patch"), context.parameters.integer("dim")} {}
 
   StreamInfo prepare(const StreamInfo& input) override {
@@ -102,12 +103,13 @@ class Tokenize : public ModelStage {
     if (input.grid != nullptr) spec.latitudes = input.grid->latitudes;
     StreamInfo info = input;
     info.kind = StreamKind::steps;
-    info.model = std::make_shared<model::Model>(std::move(spec), input.division);
+    info.model = std::make_shared<model::Model>(std::move(spec), input.division, precision_);
     info.model->add_tokenizer(options_);
     return info;
   }
 
  private:
+  model::Precision precision_;
   model::TokenizerOptions options_;
 };
 

@@ -53,6 +53,10 @@ StageDeclaration declaration() {
                      "gradients are added up and reduced once.")
           .at_least(1)
           .or_else(1),
+      param::choice("collectives", {"fp32", "bf16"},
+                    "Numbers in which parameters are gathered and gradients added up over the "
+                    "ranks. bf16 halves the traffic and rounds the sums.")
+          .or_else("fp32"),
       param::integer("evaluate_every",
                      "Steps between evaluations on held-out samples, which also come before the "
                      "first and after the last step. 0: never.")
@@ -121,6 +125,8 @@ class Train : public TrainStage {
                               : prefetch == "backward_post" ? model::Prefetch::backward_post
                                                             : model::Prefetch::backward_pre;
     plan_.sharding.accumulate = p.integer("accumulate");
+    plan_.sharding.collectives =
+        p.string("collectives") == "bf16" ? model::Precision::bf16 : model::Precision::fp32;
   }
 
   TrainingPlan plan_;

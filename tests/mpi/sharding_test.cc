@@ -200,7 +200,7 @@ class Training {
     communicator_.enter(Phase::setup);
     norm_ = parameters_.gradient_norm();
     optimizer_.step(parameters_.shards(), 1e-3);
-    parameters_.values_changed();
+    parameters_.values_changed(/*with_copies=*/true);
     communicator_.all_reduce_sum(MeshAxis::samples, std::span<double>(&loss, 1)).wait();
     return loss;
   }
