@@ -451,6 +451,7 @@ void aggregation_arguments(benchmark::internal::Benchmark* bench) {
 void aggregation_shapes(benchmark::internal::Benchmark* bench) {
   aggregation_arguments(bench);
   bench->Args({512, 512, 16, 256, 8})->Args({1024, 48, 16, 128, 4})->Args({1024, 8, 64, 256, 8});
+  bench->Args({2048, 80, 4, 256, 8})->Args({256, 512, 16, 384, 6});
 }
 
 // Arguments: batch, channels, edge of the image, patch.
