@@ -22,8 +22,9 @@ double bytes_of(std::int64_t count, std::initializer_list<ConstFloatPtr> operand
   return static_cast<double>(bytes) * static_cast<double>(count);
 }
 
-// The sums are taken from the cache and put back once for as many rows.
-constexpr std::int64_t kRowsAtOnce = 4;
+// The sums are taken from the cache and put back once for as many rows. More rows at a time are
+// more places to read from than the processor follows: out of the cache a third slower.
+constexpr std::int64_t kRowsAtOnce = 2;
 
 template <std::int64_t kRows, class T>
 void add_rows(float* sum_d, const T* x_rd, std::int64_t dim) {

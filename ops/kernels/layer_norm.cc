@@ -70,7 +70,7 @@ void forward_rows(T* y_rd, T* x_hat_rd, float* rstd_r, float* x_rd, const Branch
   parallel_for_writing(streams, rows, row_grain(dim), body);
 }
 
-// kRows rows at once, so that the sums of the parameters' gradients are taken from the cache and
+// A few rows at once, so that the sums of the parameters' gradients are taken from the cache and
 // put back once for all of them. sum_2d: gradients of weight, then of bias.
 template <int kRows, bool kAccumulates, class T>
 void backward_rows(float* dx_rd, float* sum_2d, const T* dy_rd, const T* x_hat_rd,
@@ -112,6 +112,7 @@ template <bool kAccumulates, class T>
 void backward_piece(float* dx_rd, float* sum_2d, const T* dy_rd, const T* x_hat_rd,
                     const float* weight_d, const float* rstd_r, std::int64_t begin,
                     std::int64_t end, std::int64_t dim) {
+  // Of four rows there are more places to read from than the processor follows.
   constexpr int kRows = 2;
   std::int64_t r = begin;
   for (; r + kRows <= end; r += kRows) {
