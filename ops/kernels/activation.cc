@@ -22,16 +22,12 @@ double bytes_of(std::int64_t count, std::initializer_list<ConstFloatPtr> operand
   return static_cast<double>(bytes) * static_cast<double>(count);
 }
 
-// The sums are taken from the cache and put back once for as many rows. More rows at a time are
-// more places to read from than the processor follows: out of the cache a third slower.
-constexpr std::int64_t kRowsAtOnce = 2;
-
-template <std::int64_t kRows, class T>
-void add_rows(float* sum_d, const T* x_rd, std::int64_t dim) {
+// One row at a time: several are more places to read from than the processor follows, a third
+// slower out of the cache.
+template <class T>
+void add_row(float* sum_d, const T* x_d, std::int64_t dim) {
   simd::for_vectors(dim, [=](std::int64_t i, auto extent) {
-    simd::Vector sum = simd::load(sum_d + i, extent);
-    for (std::int64_t r = 0; r < kRows; ++r) sum += simd::load(x_rd + r * dim + i, extent);
-    simd::store(sum_d + i, sum, extent);
+    simd::store(sum_d + i, simd::load(sum_d + i, extent) + simd::load(x_d + i, extent), extent);
   });
 }
 
@@ -140,11 +136,9 @@ void add_row_sum(float* y_d, ConstFloatPtr x_rd, std::int64_t rows, std::int64_t
   with_float_type(x_rd, [&]<class T>(const T* first) {
     reduce_vector(rows, row_grain(dim), y_d, dim,
                   [=](std::int64_t begin, std::int64_t end, float* sum_d) {
-                    std::int64_t r = begin;
-                    for (; r + kRowsAtOnce <= end; r += kRowsAtOnce) {
-                      add_rows<kRowsAtOnce>(sum_d, first + r * dim, dim);
+                    for (std::int64_t r = begin; r < end; ++r) {
+                      add_row(sum_d, first + r * dim, dim);
                     }
-                    for (; r < end; ++r) add_rows<1>(sum_d, first + r * dim, dim);
                   });
   });
 }
