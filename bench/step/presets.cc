@@ -77,7 +77,8 @@ std::unique_ptr<model::Model> make_model(const Preset& preset, const ModelChoice
   auto made = std::make_unique<model::Model>(model::InputSpec{.channels = names(preset.channels),
                                                               .height = preset.height,
                                                               .width = preset.width,
-                                                              .targets = names(preset.targets)});
+                                                              .targets = names(preset.targets)},
+                                             model::Division{}, choices.precision);
   made->add_tokenizer({.patch = preset.patch, .dim = preset.dim});
   made->add_aggregation({.kind = preset.aggregation, .heads = preset.heads});
   made->add_encoder({.depth = preset.depth,

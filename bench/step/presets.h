@@ -33,6 +33,7 @@ std::span<const Preset> presets();
 const Preset& preset_of(const std::string& name);
 
 struct ModelChoices {
+  model::Precision precision = model::Precision::fp32;
   std::int64_t recompute = 0;  ///< EncoderOptions::recompute
 };
 

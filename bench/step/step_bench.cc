@@ -47,7 +47,7 @@ Options parse(int argc, char** argv) {
   app.add_option("--preset", options.preset, "See --list")->capture_default_str();
   app.add_option("--precision", options.precision, "Of weights and activations")
       ->capture_default_str()
-      ->check(CLI::IsMember({"fp32"}));  // those of ModelChoices
+      ->check(CLI::IsMember({"fp32", "bf16"}));
   app.add_option("--batch", options.batch, "Samples of a step, of all ranks; 0: the preset's");
   app.add_option("--steps", options.steps, "Timed steps")
       ->capture_default_str()
@@ -80,6 +80,12 @@ int compute_threads(const Options& options, int ranks) {
   CPU_ZERO(&set);
   const int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
   return std::max(1, cores / ranks);
+}
+
+ModelChoices choices_of(const Options& options) {
+  return {
+      .precision = options.precision == "bf16" ? model::Precision::bf16 : model::Precision::fp32,
+      .recompute = options.recompute};
 }
 
 double resident_bytes() {
@@ -158,7 +164,7 @@ Measured measure(const Options& options, ops::Communicator& communicator) {
   communicator.barrier(ops::MeshAxis::world).wait();
   MachineRates machine = measure_products(with_bf16);
   {
-    Training training(preset, {.recompute = options.recompute}, batch, communicator);
+    Training training(preset, choices_of(options), batch, communicator);
     for (std::int64_t i = 0; i < options.warmup; ++i) training.step();
     figures.seconds =
         largest(communicator, timed_steps(training, communicator, options.steps, figures.loss));
@@ -193,8 +199,8 @@ void print(const Options& options, const Measured& measured) {
 void run_on_threads(const Options& options, ops::Communicator& communicator) {
   if (!options.dump.empty()) {
     const Preset& preset = preset_of(options.preset);
-    Training(preset, {.recompute = options.recompute},
-             options.batch > 0 ? options.batch : preset.batch, communicator)
+    Training(preset, choices_of(options), options.batch > 0 ? options.batch : preset.batch,
+             communicator)
         .dump(options.dump);
     return;
   }
