@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <benchmark/benchmark.h>
@@ -44,7 +45,11 @@ Floats values(std::int64_t count) {
 }
 
 const MachineRates& machine() {
-  static const MachineRates measured = measure_machine();
+  static const MachineRates measured = [] {
+    MachineRates rates = measure_machine();
+    rates.take_best(measure_products(/*with_bf16=*/true));
+    return rates;
+  }();
   return measured;
 }
 
@@ -63,40 +68,90 @@ void report_bytes(benchmark::State& state, std::int64_t floats_a_call) {
   state.counters["ratio"] = Rate(total / machine().copy_gbytes, Rate::kIsRate);
 }
 
-// Arguments: rows, in, out, as a linear layer.
-void bm_linear_forward(benchmark::State& state) {
-  const std::int64_t rows = state.range(0), in = state.range(1), out = state.range(2);
-  const Floats x = values(rows * in), w = values(in * out), b = values(out);
-  Floats y(static_cast<std::size_t>(rows * out));
-  for (auto _ : state) {
-    linear_forward(y.data(), x.data(), w.data(), b.data(), rows, in, out);
-    benchmark::ClobberMemory();
-  }
-  report_flops(state, 2.0 * static_cast<double>(rows * in * out));
+template <class Float>
+std::vector<Float> values_as(std::int64_t count) {
+  std::vector<Float> result;
+  result.reserve(static_cast<std::size_t>(count));
+  for (const float value : values(count)) result.push_back(Float(value));
+  return result;
 }
 
-void bm_linear_backward(benchmark::State& state) {
-  const std::int64_t rows = state.range(0), in = state.range(1), out = state.range(2);
-  const Floats x = values(rows * in), w = values(in * out), dy = values(rows * out);
-  Floats dx(x.size()), dw(w.size()), db(static_cast<std::size_t>(out));
+// Beside the peak of products of the same type.
+template <class Float>
+void report_products(benchmark::State& state, double flops_a_call) {
+  const double total = 1e-9 * flops_a_call * static_cast<double>(state.iterations());
+  const bool is_float = std::is_same_v<Float, float>;
+  state.counters["GFLOP"] = Rate(total, Rate::kIsRate);
+  state.counters["ratio"] =
+      Rate(total / (is_float ? machine().gflops : machine().bf16_gflops), Rate::kIsRate);
+}
+
+// Arguments: rows, in, out. Gradients of weights and biases are float32 for either type.
+template <class Float>
+struct LinearCase {
+  std::int64_t rows, in, out;
+  std::vector<Float> x, w, dy, y, activated, dx;
+  Floats b, dw, db;
+
+  explicit LinearCase(const benchmark::State& state)
+      : rows(state.range(0)),
+        in(state.range(1)),
+        out(state.range(2)),
+        x(values_as<Float>(rows * in)),
+        w(values_as<Float>(in * out)),
+        dy(values_as<Float>(rows * out)),
+        y(dy.size()),
+        activated(dy.size()),
+        dx(x.size()),
+        b(values(out)),
+        dw(w.size()),
+        db(b.size()) {}
+
+  double flops() const { return 2.0 * static_cast<double>(rows * in * out); }
+};
+
+template <class Float>
+void bm_linear_forward(benchmark::State& state) {
+  LinearCase<Float> c(state);
   for (auto _ : state) {
-    linear_backward(dx.data(), dw.data(), db.data(), dy.data(), x.data(), w.data(), rows, in, out);
+    linear_forward(c.y.data(), c.x.data(), c.w.data(), c.b.data(), c.rows, c.in, c.out);
     benchmark::ClobberMemory();
   }
-  report_flops(state, 4.0 * static_cast<double>(rows * in * out));
+  report_products<Float>(state, c.flops());
+}
+
+template <class Float>
+void bm_linear_gelu_forward(benchmark::State& state) {
+  LinearCase<Float> c(state);
+  for (auto _ : state) {
+    linear_gelu_forward(c.activated.data(), c.y.data(), c.x.data(), c.w.data(), c.b.data(), c.rows,
+                        c.in, c.out);
+    benchmark::ClobberMemory();
+  }
+  report_products<Float>(state, c.flops());
+}
+
+template <class Float>
+void bm_linear_backward(benchmark::State& state) {
+  LinearCase<Float> c(state);
+  for (auto _ : state) {
+    linear_backward(c.dx.data(), c.dw.data(), c.db.data(), c.dy.data(), c.x.data(), c.w.data(),
+                    c.rows, c.in, c.out);
+    benchmark::ClobberMemory();
+  }
+  report_products<Float>(state, 2 * c.flops());
 }
 
 // The weight gradient alone: a small plane under a long sum.
+template <class Float>
 void bm_gemm_weight_gradient(benchmark::State& state) {
-  const std::int64_t rows = state.range(0), in = state.range(1), out = state.range(2);
-  const Floats x = values(rows * in), dy = values(rows * out);
-  Floats dw(static_cast<std::size_t>(in * out));
+  LinearCase<Float> c(state);
   for (auto _ : state) {
-    gemm(Transpose::yes, Transpose::no, out, in, rows, 1.0F, dy.data(), out, x.data(), in, 1.0F,
-         dw.data(), in);
+    gemm(Transpose::yes, Transpose::no, c.out, c.in, c.rows, 1.0F, c.dy.data(), c.out, c.x.data(),
+         c.in, 1.0F, c.dw.data(), c.in);
     benchmark::ClobberMemory();
   }
-  report_flops(state, 2.0 * static_cast<double>(rows * in * out));
+  report_products<Float>(state, c.flops());
 }
 
 void linear_shapes(benchmark::internal::Benchmark* bench) {
@@ -104,14 +159,13 @@ void linear_shapes(benchmark::internal::Benchmark* bench) {
   bench->Args({1024, 64, 192})->Args({1024, 128, 384})->Args({1024, 128, 512});
   bench->Args({4096, 128, 384})->Args({4096, 384, 1536})->Args({4096, 1536, 384});
   bench->Args({1568, 768, 3072})->Args({16384, 64, 64})->Args({1000, 100, 300});
-}
-
-template <class Float>
-std::vector<Float> values_as(std::int64_t count) {
-  std::vector<Float> result;
-  result.reserve(static_cast<std::size_t>(count));
-  for (const float value : values(count)) result.push_back(Float(value));
-  return result;
+  // Layers of vision transformers of width 384 and 256.
+  for (const std::int64_t rows : {256, 576, 2304, 3136}) {
+    bench->Args({rows, 384, 1152})->Args({rows, 384, 384});
+    bench->Args({rows, 384, 1536})->Args({rows, 1536, 384});
+  }
+  bench->Args({2048, 256, 768})->Args({2048, 256, 256});
+  bench->Args({2048, 256, 1024})->Args({2048, 1024, 256});
 }
 
 // Arguments: batch, tokens, heads, head_dim. Ratios of bfloat16 are to the peak of float32.
@@ -494,9 +548,14 @@ void patch_shapes(benchmark::internal::Benchmark* bench) {
 
 // Wall time: the work is done by other threads than the one that calls.
 #define TRIB_BENCH(function) BENCHMARK(function)->UseRealTime()->Unit(benchmark::kMicrosecond)
-TRIB_BENCH(bm_linear_forward)->Apply(linear_shapes);
-TRIB_BENCH(bm_linear_backward)->Apply(linear_shapes);
-TRIB_BENCH(bm_gemm_weight_gradient)->Apply(linear_shapes);
+TRIB_BENCH(bm_linear_forward<float>)->Apply(linear_shapes);
+TRIB_BENCH(bm_linear_forward<BFloat16>)->Apply(linear_shapes);
+TRIB_BENCH(bm_linear_gelu_forward<float>)->Args({2304, 384, 1536})->Args({2048, 256, 1024});
+TRIB_BENCH(bm_linear_gelu_forward<BFloat16>)->Args({2304, 384, 1536})->Args({2048, 256, 1024});
+TRIB_BENCH(bm_linear_backward<float>)->Apply(linear_shapes);
+TRIB_BENCH(bm_linear_backward<BFloat16>)->Apply(linear_shapes);
+TRIB_BENCH(bm_gemm_weight_gradient<float>)->Apply(linear_shapes);
+TRIB_BENCH(bm_gemm_weight_gradient<BFloat16>)->Apply(linear_shapes);
 TRIB_BENCH(bm_attention_forward<float>)->Apply(attention_shapes);
 TRIB_BENCH(bm_attention_forward<BFloat16>)->Apply(attention_shapes);
 TRIB_BENCH(bm_attention_backward<float>)->Apply(attention_shapes);
@@ -524,12 +583,13 @@ int main(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   const auto& machine = trib::ops::machine();
-  fmt::print("{}\n", trib::ops::blas_description());
+  fmt::print("{}\n{}\n", trib::ops::blas_description(), trib::ops::gemm_description());
   for (const char* name : {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"}) {
     if (const char* value = std::getenv(name)) fmt::print("{}={} (set)\n", name, value);
   }
   fmt::print("sgemm peak: {:.0f} GFLOP/s on 1 thread, {:.0f} on {}\ncopy: {:.1f} GB/s\n",
              machine.serial_gflops, machine.gflops, trib::parallel_width(), machine.copy_gbytes);
+  fmt::print("bfloat16 peak: {:.0f} GFLOP/s on {}\n", machine.bf16_gflops, trib::parallel_width());
   std::fflush(stdout);
   if (only_peak) return 0;
   benchmark::RunSpecifiedBenchmarks();

@@ -112,8 +112,10 @@ void gemm_tile(const GemmProduct& p) {
     for (std::int64_t i = 0; i < p.m; ++i) finish_row(p, i, nullptr);
     return;
   }
-  const bool has_own =
-      p.a.data.is_bf16() ? has_gemm_avx512_bf16() && !is_onednn_faster() : has_gemm_avx512_f32();
+  // Packing does not pay for so few rows or columns; OpenBLAS does without.
+  constexpr std::int64_t kFew = 4;
+  const bool has_own = p.a.data.is_bf16() ? has_gemm_avx512_bf16() && !is_onednn_faster()
+                                          : has_gemm_avx512_f32() && p.m >= kFew && p.n >= kFew;
   if (has_own) return gemm_avx512(p);
   if (p.row_sums != nullptr) add_row_sums(p);
   if (!p.a.data.is_bf16()) return gemm_f32_blas(p);
