@@ -323,6 +323,7 @@ class Engine::Impl {
           [&] {
             const trace::Span span("forward", planned.name());
             layer.forward(*message.step);
+            if (steps_.after_layer) steps_.after_layer(message, planned.layer);
           });
     };
     if (planned.layer > 0) {

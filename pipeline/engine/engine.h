@@ -19,6 +19,8 @@ namespace trib::pipeline {
 struct StepHandler {
   std::function<std::shared_ptr<model::Step>(const Batch&)> begin;
   std::function<void(StepMessage&)> finish;
+  /// Unless empty, called after the forward pass of each layer, by its number.
+  std::function<void(StepMessage&, int layer)> after_layer = nullptr;
   /// Whether `finish` alone ends the run early, by Engine::stop(), because all ranks must end after
   /// the same step. If not, so do an interrupt and sinks that have had enough.
   bool ends_run = false;

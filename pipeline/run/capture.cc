@@ -43,26 +43,31 @@ void Capture::add(const std::string& name, const Tensor& tensor, std::int64_t ex
   if (group.rank() == 0) tensors_.push_back({name, std::move(whole)});
 }
 
-void Capture::after_forward(const StepMessage& message, model::ShardedParameters& parameters) {
-  tensors_.clear();
+void Capture::after_layer(const StepMessage& message, int number) {
+  if (number == 0) tensors_.clear();
+  const model::Layer& layer = *plan_.model()->layers()[static_cast<std::size_t>(number)];
   for (const std::string& name : options_.nodes) {
     const PlannedNode& node = plan_.nodes()[static_cast<std::size_t>(plan_.find(name))];
-    if (node.batch != nullptr) {
-      const bool is_divided = node.info.division.distributed && node.info.division.ranks > 1;
-      const auto part = [&](const Tensor& tensor, const std::vector<std::int64_t>& own,
-                            std::size_t all, const char* suffix) {
-        add(name + suffix, tensor, static_cast<std::int64_t>(all),
-            is_divided ? TensorSplit{.axis = 1, .own = ranges_of(own)} : TensorSplit{});
-      };
-      part(message.batch->x_bchw, node.info.own_channels, node.info.channels.size(), ".x_bchw");
-      part(message.batch->target_bvhw, node.info.own_targets, node.info.targets.size(),
-           ".target_bvhw");
-      continue;
-    }
-    const model::Layer& layer = *plan_.model()->layers()[static_cast<std::size_t>(node.layer)];
+    if (node.model == nullptr || node.layer != number) continue;
     for (const model::Output& output : layer.outputs(*message.step)) {
       add(fmt::format("{}.{}", name, output.name), output.tensor, output.extent, output.split);
     }
+  }
+}
+
+void Capture::after_forward(const StepMessage& message, model::ShardedParameters& parameters) {
+  for (const std::string& name : options_.nodes) {
+    const PlannedNode& node = plan_.nodes()[static_cast<std::size_t>(plan_.find(name))];
+    if (node.batch == nullptr) continue;
+    const bool is_divided = node.info.division.distributed && node.info.division.ranks > 1;
+    const auto part = [&](const Tensor& tensor, const std::vector<std::int64_t>& own,
+                          std::size_t all, const char* suffix) {
+      add(name + suffix, tensor, static_cast<std::int64_t>(all),
+          is_divided ? TensorSplit{.axis = 1, .own = ranges_of(own)} : TensorSplit{});
+    };
+    part(message.batch->x_bchw, node.info.own_channels, node.info.channels.size(), ".x_bchw");
+    part(message.batch->target_bvhw, node.info.own_targets, node.info.targets.size(),
+         ".target_bvhw");
   }
   add_parameters("parameters.", parameters.plan().layout, parameters.whole_values());
 }

@@ -29,7 +29,9 @@ class Capture {
   Capture(CaptureOptions options, const Plan& plan);
 
   bool wants(std::int64_t step) const { return !options_.nodes.empty() && step == options_.step; }
-  /// Copy what the forward pass left, before backward uses it up.
+  /// Copy what the forward pass of a layer left, before the next one works on it.
+  void after_layer(const StepMessage& message, int layer);
+  /// Copy the batch and the parameters.
   void after_forward(const StepMessage& message, model::ShardedParameters& parameters);
   /// Add gradients and write the file below `run_folder`.
   void after_backward(model::ShardedParameters& parameters, const std::string& run_folder,

@@ -126,14 +126,24 @@ StepHandler TrainingRun::handler(std::function<void()> stop) {
   StepHandler handler;
   handler.begin = [this](const Batch& batch) { return trainer_.begin(batch); };
   handler.finish = [this](StepMessage& message) { finish_step(message); };
+  handler.after_layer = [this](StepMessage& message, int layer) {
+    if (!captures_this_step()) return;
+    communicator_.enter(ops::Phase::setup);  // putting tensors together is not the step's traffic
+    capture_.after_layer(message, layer);
+    communicator_.enter(ops::Phase::forward);
+  };
   handler.ends_run = true;
   return handler;
 }
 
+bool TrainingRun::captures_this_step() const {
+  return capture_.wants(trainer_.steps() + 1) && trainer_.is_last_micro_batch();
+}
+
 void TrainingRun::finish_step(StepMessage& message) {
-  const bool captured = capture_.wants(trainer_.steps() + 1) && trainer_.is_last_micro_batch();
+  const bool captured = captures_this_step();
   if (captured) {
-    communicator_.enter(ops::Phase::setup);  // what puts tensors together is not the step's traffic
+    communicator_.enter(ops::Phase::setup);
     capture_.after_forward(message, trainer_.parameters());
   }
   StepVotes own{.stop = interrupt_signal() != 0};

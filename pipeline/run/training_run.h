@@ -67,6 +67,7 @@ class TrainingRun {
     double step_seconds = 0, wait_seconds = 0, gflops = 0;
   };
 
+  bool captures_this_step() const;
   void finish_step(StepMessage& message);
   void finish_update(const StepReport& report, const StepMessage& message);
   void write_checkpoint(std::int64_t step, std::int64_t epoch);

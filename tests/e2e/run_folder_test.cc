@@ -168,6 +168,11 @@ TEST_F(RunFolder, CaptureHoldsTensorsParametersAndGradients) {
   EXPECT_TRUE(parameters.contains("blocks.0.attn.qkv.weight"));
   EXPECT_EQ(parameters["blocks.0.attn.qkv.weight"], (Shape{48, 16}));
   EXPECT_EQ(nodes, (std::set<std::string>{"batches", "tokens", "channels", "encoder", "recon"}));
+  // Each edge has a tensor of its own, though the encoder works on what the aggregation gave.
+  const Tensor merged = file.read("channels.x"), encoded = file.read("encoder.x");
+  ASSERT_EQ(merged.numel(), encoded.numel());
+  EXPECT_FALSE(std::equal(merged.data<float>(), merged.data<float>() + merged.numel(),
+                          encoded.data<float>()));
 
   // The gradient's norm is the one of the metrics.
   double sum = 0;
