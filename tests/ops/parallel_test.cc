@@ -1,8 +1,10 @@
 #include "ops/base/parallel.h"
 
+#include <atomic>
 #include <mutex>
 #include <set>
 #include <stdexcept>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <tbb/task_arena.h>
@@ -40,6 +42,25 @@ TEST(ParallelFor, RethrowsTheBodysException) {
       parallel_for(8, 1, [](std::int64_t, std::int64_t) { throw std::runtime_error("x"); }),
       std::runtime_error);
   parallel_for(0, 1, [](std::int64_t, std::int64_t) { FAIL(); });
+}
+
+TEST(ParallelFor, CallsEachPieceOnceAlsoFromManyLoopsAtATime) {
+  constexpr std::int64_t kOuter = 37, kInner = 101;
+  for (int threads = 1; threads <= 7; ++threads) {
+    std::vector<std::atomic<int>> calls(kOuter * kInner);
+    tbb::task_arena(threads).execute([&] {
+      parallel_for(kOuter, 1, [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t o = first; o < last; ++o) {
+          parallel_for(kInner, 1, [&](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t i = begin; i < end; ++i) {
+              ++calls[static_cast<std::size_t>(o * kInner + i)];
+            }
+          });
+        }
+      });
+    });
+    for (const auto& count : calls) ASSERT_EQ(count, 1);
+  }
 }
 
 }  // namespace
