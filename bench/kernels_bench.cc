@@ -28,7 +28,6 @@
 #include "ops/kernels/fused_channel_attention.h"
 #include "ops/kernels/fused_channel_linear.h"
 #include "ops/kernels/gemm.h"
-#include "ops/kernels/layer_norm.h"
 #include "ops/kernels/linear.h"
 #include "ops/kernels/patchify.h"
 
@@ -223,31 +222,6 @@ void attention_shapes(benchmark::internal::Benchmark* bench) {
   bench->Args({4, 512, 8, 32})->Args({4, 64, 6, 64})->Args({16, 36, 6, 64});
   bench->Args({16, 144, 6, 64})->Args({8, 196, 12, 64})->Args({1, 1024, 8, 64});
   bench->Args({1, 1024, 1, 64})->Args({1, 2048, 8, 64});
-}
-
-void bm_layer_norm_forward(benchmark::State& state) {
-  const std::int64_t rows = state.range(0), dim = state.range(1), count = rows * dim;
-  const Floats x = values(count), weight = values(dim), bias = values(dim);
-  Floats y(x.size()), mean(static_cast<std::size_t>(rows)), rstd(mean.size());
-  for (auto _ : state) {
-    layer_norm_forward(y.data(), mean.data(), rstd.data(), x.data(), weight.data(), bias.data(),
-                       rows, dim, 1e-5F);
-    benchmark::ClobberMemory();
-  }
-  report_bytes(state, 2 * count);
-}
-
-void bm_layer_norm_backward(benchmark::State& state) {
-  const std::int64_t rows = state.range(0), dim = state.range(1), count = rows * dim;
-  const Floats x = values(count), dy = x, weight = values(dim);
-  const Floats mean(static_cast<std::size_t>(rows), 0.0F), rstd(mean.size(), 1.0F);
-  Floats dx(x.size()), dweight(weight.size()), dbias(weight.size());
-  for (auto _ : state) {
-    layer_norm_backward(dx.data(), dweight.data(), dbias.data(), dy.data(), x.data(), weight.data(),
-                        mean.data(), rstd.data(), rows, dim);
-    benchmark::ClobberMemory();
-  }
-  report_bytes(state, 3 * count);
 }
 
 void row_shapes(benchmark::internal::Benchmark* bench) {
@@ -560,8 +534,6 @@ TRIB_BENCH(bm_attention_forward<float>)->Apply(attention_shapes);
 TRIB_BENCH(bm_attention_forward<BFloat16>)->Apply(attention_shapes);
 TRIB_BENCH(bm_attention_backward<float>)->Apply(attention_shapes);
 TRIB_BENCH(bm_attention_backward<BFloat16>)->Apply(attention_shapes);
-TRIB_BENCH(bm_layer_norm_forward)->Apply(row_shapes);
-TRIB_BENCH(bm_layer_norm_backward)->Apply(row_shapes);
 TRIB_BENCH(bm_softmax_forward)->Apply(row_shapes);
 TRIB_BENCH(bm_gelu_forward)->Arg(1 << 17)->Arg(1 << 21)->Arg(1 << 25);
 TRIB_BENCH(bm_gelu_backward)->Arg(1 << 17)->Arg(1 << 21)->Arg(1 << 25);

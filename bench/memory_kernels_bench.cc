@@ -96,8 +96,8 @@ void rows_of(Report& report, std::string_view type, std::int64_t rows, std::int6
   T *const y = y_t.data<T>(), *const x_hat = x_hat_t.data<T>(), *const dy = dy_t.data<T>();
   float *const x = x_t.data<float>(), *const w = w_t.data<float>(), *const b = b_t.data<float>();
   float* const r = r_t.data<float>();
-  report.line("residual_layer_norm_forward", type, count, 8 + 3 * kSize,
-              [&] { residual_layer_norm_forward(y, x_hat, r, x, dy, w, b, rows, dim, 1e-5F); });
+  report.line("layer_norm_forward", type, count, 8 + 3 * kSize,
+              [&] { layer_norm_forward(y, x_hat, r, x, dy, w, b, rows, dim, 1e-5F); });
   report.line("layer_norm_affine", type, count, 2 * kSize,
               [&] { layer_norm_affine(y, x_hat, w, b, rows, dim); });
   report.line("layer_norm_backward", type, count, 8 + 2 * kSize, [&] {

@@ -78,9 +78,8 @@ LayerNorm::LayerNorm(ParameterTable& table, const std::string& name, std::int64_
 void LayerNorm::forward(const Parameters& parameters, FloatPtr y_rd, FloatPtr x_hat_rd,
                         float* rstd_r, float* x_rd, const float* branch_rd,
                         std::int64_t rows) const {
-  ops::residual_layer_norm_forward(y_rd, x_hat_rd, rstd_r, x_rd, branch_rd,
-                                   parameters.value(weight_), parameters.value(bias_), rows, dim_,
-                                   kEps);
+  ops::layer_norm_forward(y_rd, x_hat_rd, rstd_r, x_rd, branch_rd, parameters.value(weight_),
+                          parameters.value(bias_), rows, dim_, kEps);
 }
 
 void LayerNorm::forward_again(const Parameters& parameters, FloatPtr y_rd, ConstFloatPtr x_hat_rd,

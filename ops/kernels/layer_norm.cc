@@ -127,88 +127,16 @@ void backward_piece(float* dx_rd, float* sum_2d, const T* dy_rd, const T* x_hat_
 
 }  // namespace
 
-void layer_norm_forward(float* y_rd, float* mean_r, float* rstd_r, const float* x_rd,
-                        const float* weight_d, const float* bias_d, std::int64_t rows,
-                        std::int64_t dim, float eps) {
-  const float inverse_dim = 1.0F / static_cast<float>(dim);
-  parallel_for(rows, row_grain(dim), [=](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      const float* x = x_rd + r * dim;
-      float* y = y_rd + r * dim;
-      float sum = 0;
-#pragma omp simd reduction(+ : sum)
-      for (std::int64_t i = 0; i < dim; ++i) sum += x[i];
-      const float mean = sum * inverse_dim;
-      float squares = 0;
-#pragma omp simd reduction(+ : squares)
-      for (std::int64_t i = 0; i < dim; ++i) squares += (x[i] - mean) * (x[i] - mean);
-      const float rstd = 1.0F / std::sqrt(squares * inverse_dim + eps);
-#pragma omp simd
-      for (std::int64_t i = 0; i < dim; ++i) {
-        y[i] = (x[i] - mean) * rstd * weight_d[i] + bias_d[i];
-      }
-      mean_r[r] = mean;
-      rstd_r[r] = rstd;
-    }
-  });
-}
-
-void layer_norm_backward(float* dx_rd, float* dweight_d, float* dbias_d, const float* dy_rd,
-                         const float* x_rd, const float* weight_d, const float* mean_r,
-                         const float* rstd_r, std::int64_t rows, std::int64_t dim,
-                         bool accumulate_dx) {
-  const float inverse_dim = 1.0F / static_cast<float>(dim);
-  const auto body = [=](std::int64_t begin, std::int64_t end, float* sum) {
-    float* sum_weight = sum;
-    float* sum_bias = sum + dim;
-    for (std::int64_t r = begin; r < end; ++r) {
-      const float* x = x_rd + r * dim;
-      const float* dy = dy_rd + r * dim;
-      float* dx = dx_rd + r * dim;
-      const float mean = mean_r[r];
-      const float rstd = rstd_r[r];
-      float mean_g = 0;   // of g = dy * weight
-      float mean_gx = 0;  // of g * x_hat
-#pragma omp simd reduction(+ : mean_g, mean_gx)
-      for (std::int64_t i = 0; i < dim; ++i) {
-        const float x_hat = (x[i] - mean) * rstd;
-        const float g = dy[i] * weight_d[i];
-        mean_g += g;
-        mean_gx += g * x_hat;
-        sum_weight[i] += dy[i] * x_hat;
-        sum_bias[i] += dy[i];
-      }
-      mean_g *= inverse_dim;
-      mean_gx *= inverse_dim;
-#pragma omp simd
-      for (std::int64_t i = 0; i < dim; ++i) {
-        const float x_hat = (x[i] - mean) * rstd;
-        const float d = rstd * (dy[i] * weight_d[i] - mean_g - x_hat * mean_gx);
-        dx[i] = accumulate_dx ? dx[i] + d : d;
-      }
-    }
-  };
-  const ScratchScope scratch(2 * dim);
-  float* const sums = scratch.data();
-  std::fill_n(sums, 2 * dim, 0.0F);
-  reduce_vector(rows, row_grain(dim), sums, 2 * dim, body);
-  for (std::int64_t i = 0; i < dim; ++i) {
-    dweight_d[i] += sums[i];
-    dbias_d[i] += sums[dim + i];
-  }
-}
-
-void residual_layer_norm_forward(FloatPtr y_rd, FloatPtr x_hat_rd, float* rstd_r, float* x_rd,
-                                 ConstFloatPtr branch_rd, const float* weight_d,
-                                 const float* bias_d, std::int64_t rows, std::int64_t dim,
-                                 float eps) {
+void layer_norm_forward(FloatPtr y_rd, FloatPtr x_hat_rd, float* rstd_r, float* x_rd,
+                        ConstFloatPtr branch_rd, const float* weight_d, const float* bias_d,
+                        std::int64_t rows, std::int64_t dim, float eps) {
   const bool has_branch = !(branch_rd == nullptr), keeps = !(x_hat_rd == nullptr);
   const double bytes =
       static_cast<double>(rows * dim) *
       static_cast<double>(
           (has_branch ? 2 * sizeof(float) + branch_rd.element_bytes() : sizeof(float)) +
           (keeps ? 2 : 1) * y_rd.element_bytes());
-  const KernelScope scope("residual_layer_norm_forward", {rows, dim}, 0, bytes);
+  const KernelScope scope("layer_norm_forward", {rows, dim}, 0, bytes);
   with_float_type(y_rd, [&]<class T>(T* y) {
     T* const x_hat = x_hat_rd.as<T>();
     const bool streams =

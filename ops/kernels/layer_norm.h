@@ -11,32 +11,18 @@ namespace trib::ops {
 /// `dim` elements, with x_hat = (x - mean) * rstd and rstd = (variance + eps)^-1/2. x_hat_rd and
 /// rstd_r are kept for the backward; both may be null if none follows. y_rd, x_hat_rd and branch_rd
 /// may be bfloat16.
-void residual_layer_norm_forward(FloatPtr y_rd, FloatPtr x_hat_rd, float* rstd_r, float* x_rd,
-                                 ConstFloatPtr branch_rd, const float* weight_d,
-                                 const float* bias_d, std::int64_t rows, std::int64_t dim,
-                                 float eps);
+void layer_norm_forward(FloatPtr y_rd, FloatPtr x_hat_rd, float* rstd_r, float* x_rd,
+                        ConstFloatPtr branch_rd, const float* weight_d, const float* bias_d,
+                        std::int64_t rows, std::int64_t dim, float eps);
 
 /// y again from what was kept.
 void layer_norm_affine(FloatPtr y_rd, ConstFloatPtr x_hat_rd, const float* weight_d,
                        const float* bias_d, std::int64_t rows, std::int64_t dim);
 
-/// From what residual_layer_norm_forward kept. dx_rd is added to if `accumulate_dx`, else written;
+/// From what layer_norm_forward kept. dx_rd is added to if `accumulate_dx`, else written;
 /// dweight_d and dbias_d are added to. dx_rd may be dy_rd unless it accumulates.
 void layer_norm_backward(float* dx_rd, float* dweight_d, float* dbias_d, ConstFloatPtr dy_rd,
                          ConstFloatPtr x_hat_rd, const float* weight_d, const float* rstd_r,
                          std::int64_t rows, std::int64_t dim, bool accumulate_dx);
-
-/// y = (x - mean) * rstd * weight + bias over each row of `dim` elements; keeps mean_r and rstd_r
-/// for the backward.
-void layer_norm_forward(float* y_rd, float* mean_r, float* rstd_r, const float* x_rd,
-                        const float* weight_d, const float* bias_d, std::int64_t rows,
-                        std::int64_t dim, float eps);
-
-/// dx_rd is added to if `accumulate_dx`, else written; dweight_d and dbias_d are added to.
-/// dx_rd may be dy_rd unless it accumulates.
-void layer_norm_backward(float* dx_rd, float* dweight_d, float* dbias_d, const float* dy_rd,
-                         const float* x_rd, const float* weight_d, const float* mean_r,
-                         const float* rstd_r, std::int64_t rows, std::int64_t dim,
-                         bool accumulate_dx = false);
 
 }  // namespace trib::ops

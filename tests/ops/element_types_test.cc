@@ -265,8 +265,8 @@ TEST(MemoryKernels, AllocateNothingOnceTheyHaveRun) {
   const auto all = [&] {
     const AdamWPiece pieces[] = {state.piece(0, 7, 1.0F), state.piece(7, kCount, 0.9F)};
     adamw_update(pieces, kFactors);
-    residual_layer_norm_forward(low.data(), low.data(), rstd.data(), x.data(), y.data(),
-                                weight.data(), weight.data(), kRows, kDim, 1e-5F);
+    layer_norm_forward(low.data(), low.data(), rstd.data(), x.data(), y.data(), weight.data(),
+                       weight.data(), kRows, kDim, 1e-5F);
     layer_norm_backward(y.data(), d_weight.data(), d_bias.data(), ConstFloatPtr(low.data()),
                         ConstFloatPtr(low.data()), weight.data(), rstd.data(), kRows, kDim, true);
     gelu_backward(low.data(), low.data(), low.data(), low.data(), kCount);
