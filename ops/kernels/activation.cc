@@ -5,10 +5,10 @@
 
 #include "ops/base/kernel_profile.h"
 #include "ops/base/parallel.h"
-#include "ops/kernels/gelu.h"
 #include "ops/kernels/reduce.h"
-#include "ops/kernels/stream_store.h"
-#include "ops/kernels/vector_math.h"
+#include "ops/kernels/vector/gelu.h"
+#include "ops/kernels/vector/stream_store.h"
+#include "ops/kernels/vector/vector_math.h"
 
 namespace trib::ops {
 namespace {

@@ -4,8 +4,8 @@
 
 #include "ops/base/kernel_profile.h"
 #include "ops/base/parallel.h"
-#include "ops/kernels/float_vector.h"
 #include "ops/kernels/reduce.h"
+#include "ops/kernels/vector/float_vector.h"
 
 namespace trib::ops {
 namespace {

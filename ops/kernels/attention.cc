@@ -7,7 +7,7 @@
 
 #include "ops/base/kernel_profile.h"
 #include "ops/base/parallel.h"
-#include "ops/kernels/attention_block.h"
+#include "ops/kernels/attention/attention_block.h"
 #include "ops/kernels/gemm.h"
 #include "ops/kernels/thread_scratch.h"
 

@@ -11,7 +11,7 @@
 #include "ops/kernels/known_extent.h"
 #include "ops/kernels/reduce.h"
 #include "ops/kernels/thread_scratch.h"
-#include "ops/kernels/vector_math.h"
+#include "ops/kernels/vector/vector_math.h"
 
 // Keys and values are far larger than anything else here and lie side by side, channel after
 // channel. The forward reads them once, in the order in which they lie; all else of a position

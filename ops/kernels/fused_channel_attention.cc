@@ -6,13 +6,13 @@
 
 #include "ops/base/kernel_profile.h"
 #include "ops/base/parallel.h"
-#include "ops/kernels/folded_weights.h"
-#include "ops/kernels/fused_channel_shape.h"
+#include "ops/kernels/channels/folded_weights.h"
+#include "ops/kernels/channels/fused_channel_shape.h"
+#include "ops/kernels/channels/patch_tile.h"
 #include "ops/kernels/gemm.h"
-#include "ops/kernels/patch_tile.h"
 #include "ops/kernels/reduce.h"
 #include "ops/kernels/thread_scratch.h"
-#include "ops/kernels/vector_math.h"
+#include "ops/kernels/vector/vector_math.h"
 
 namespace trib::ops {
 namespace fused_attention {

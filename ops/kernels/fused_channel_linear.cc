@@ -4,8 +4,8 @@
 
 #include "ops/base/kernel_profile.h"
 #include "ops/base/parallel.h"
-#include "ops/kernels/folded_weights.h"
-#include "ops/kernels/patch_tile.h"
+#include "ops/kernels/channels/folded_weights.h"
+#include "ops/kernels/channels/patch_tile.h"
 #include "ops/kernels/reduce.h"
 #include "ops/kernels/thread_scratch.h"
 

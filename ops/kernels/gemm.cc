@@ -6,13 +6,13 @@
 
 #include "ops/base/kernel_profile.h"
 #include "ops/base/parallel.h"
-#include "ops/kernels/gelu.h"
-#include "ops/kernels/gemm_avx512.h"
-#include "ops/kernels/gemm_fused.h"
-#include "ops/kernels/gemm_onednn.h"
-#include "ops/kernels/gemm_product.h"
-#include "ops/kernels/gemm_split.h"
+#include "ops/kernels/gemm/gemm_avx512.h"
+#include "ops/kernels/gemm/gemm_fused.h"
+#include "ops/kernels/gemm/gemm_onednn.h"
+#include "ops/kernels/gemm/gemm_product.h"
+#include "ops/kernels/gemm/gemm_split.h"
 #include "ops/kernels/thread_scratch.h"
+#include "ops/kernels/vector/gelu.h"
 
 namespace trib::ops {
 namespace {

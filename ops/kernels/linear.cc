@@ -3,7 +3,7 @@
 #include "ops/base/kernel_profile.h"
 #include "ops/kernels/activation.h"
 #include "ops/kernels/gemm.h"
-#include "ops/kernels/gemm_fused.h"
+#include "ops/kernels/gemm/gemm_fused.h"
 
 namespace trib::ops {
 

@@ -24,7 +24,8 @@ void linear_gelu_forward(FloatPtr activated_ro, FloatPtr hidden_ro, ConstFloatPt
                          std::int64_t out);
 
 /// dx_ri = dy_ro w_oi; dw_oi += dy^T x; db_o += column sums of dy; each is skipped if its result is
-/// null (x_ri may be, too, without dw_oi; and w_oi without dx_ri). With `accumulate_dx` the input gradient is added to a float32 dx_ri.
+/// null (x_ri may be, too, without dw_oi; and w_oi without dx_ri). With `accumulate_dx` the input
+/// gradient is added to a float32 dx_ri.
 void linear_backward(FloatPtr dx_ri, float* dw_oi, float* db_o, ConstFloatPtr dy_ro,
                      ConstFloatPtr x_ri, ConstFloatPtr w_oi, std::int64_t rows, std::int64_t in,
                      std::int64_t out, bool accumulate_dx = false);

@@ -6,9 +6,9 @@
 
 #include "ops/base/kernel_profile.h"
 #include "ops/base/parallel.h"
-#include "ops/kernels/float_vector.h"
 #include "ops/kernels/reduce.h"
-#include "ops/kernels/stream_store.h"
+#include "ops/kernels/vector/float_vector.h"
+#include "ops/kernels/vector/stream_store.h"
 
 namespace trib::ops {
 namespace {

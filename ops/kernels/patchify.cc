@@ -8,11 +8,11 @@
 #include "ops/base/error.h"
 #include "ops/base/kernel_profile.h"
 #include "ops/base/parallel.h"
-#include "ops/kernels/float_vector.h"
 #include "ops/kernels/known_extent.h"
 #include "ops/kernels/reduce.h"
-#include "ops/kernels/stream_store.h"
-#include "ops/kernels/vector_transpose.h"
+#include "ops/kernels/vector/float_vector.h"
+#include "ops/kernels/vector/stream_store.h"
+#include "ops/kernels/vector/vector_transpose.h"
 
 namespace trib::ops {
 namespace {

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 #include <tbb/task_arena.h>
 
-#include "ops/kernels/attention_block.h"
+#include "ops/kernels/attention/attention_block.h"
 #include "ops/kernels/gemm.h"
 #include "tests/ops/kernel_testing.h"
 #include "tests/ops/reference.h"

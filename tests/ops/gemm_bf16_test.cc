@@ -9,8 +9,8 @@
 
 #include "ops/base/bfloat16.h"
 #include "ops/kernels/gemm.h"
-#include "ops/kernels/gemm_onednn.h"
-#include "ops/kernels/gemm_product.h"
+#include "ops/kernels/gemm/gemm_onednn.h"
+#include "ops/kernels/gemm/gemm_product.h"
 #include "tests/ops/kernel_testing.h"
 #include "tests/ops/reference.h"
 

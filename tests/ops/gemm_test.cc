@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "ops/base/error.h"
-#include "ops/kernels/gemm_product.h"
+#include "ops/kernels/gemm/gemm_product.h"
 #include "tests/ops/kernel_testing.h"
 #include "tests/ops/reference.h"
 #include "tests/support/allocation_count.h"

@@ -1,5 +1,5 @@
 // Tiles of patches and their products against loops in double.
-#include "ops/kernels/patch_tile.h"
+#include "ops/kernels/channels/patch_tile.h"
 
 #include <cmath>
 #include <limits>

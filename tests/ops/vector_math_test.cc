@@ -1,4 +1,4 @@
-#include "ops/kernels/vector_math.h"
+#include "ops/kernels/vector/vector_math.h"
 
 #include <cmath>
 #include <limits>

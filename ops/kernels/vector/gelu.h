@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "ops/kernels/float_vector.h"
+#include "ops/kernels/vector/float_vector.h"
 
 namespace trib::ops {
 

@@ -12,8 +12,8 @@
 #include <cstdint>
 
 #include "ops/base/parallel.h"
+#include "ops/kernels/channels/patch_tile.h"
 #include "ops/kernels/fused_channel_attention.h"
-#include "ops/kernels/patch_tile.h"
 
 namespace trib::ops::fused_attention {
 

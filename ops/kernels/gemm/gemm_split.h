@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "ops/kernels/gemm_product.h"
+#include "ops/kernels/gemm/gemm_product.h"
 
 namespace trib::ops {
 

@@ -1,7 +1,7 @@
 // Matrix products by vector instructions of our own. Private to ops/kernels.
 #pragma once
 
-#include "ops/kernels/gemm_product.h"
+#include "ops/kernels/gemm/gemm_product.h"
 
 namespace trib::ops {
 

@@ -5,7 +5,7 @@
 // whose pairs lie in different rows, bfloat16 on processors that cannot multiply them, which become
 // float32, and rows that fill no vector.
 
-#include "ops/kernels/attention_tile.inc.h"
+#include "ops/kernels/attention/attention_tile.inc.h"
 
 constexpr std::int64_t kQueries = kAttentionQueries;
 

@@ -1,4 +1,4 @@
-#include "ops/kernels/patch_tile.h"
+#include "ops/kernels/channels/patch_tile.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "ops/kernels/lanes.h"
+#include "ops/kernels/vector/lanes.h"
 
 namespace trib::ops {
 namespace {

@@ -1,7 +1,7 @@
 // Products of bfloat16 by oneDNN, if the program was built with it. Private to ops/kernels.
 #pragma once
 
-#include "ops/kernels/gemm_product.h"
+#include "ops/kernels/gemm/gemm_product.h"
 
 namespace trib::ops {
 

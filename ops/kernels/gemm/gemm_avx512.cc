@@ -2,7 +2,7 @@
 // k a tile takes two vectors of b, from a packed panel, and a lane of each row of a, broadcast:
 // 24 multiply-adds of vectors (bfloat16: of pairs, VDPBF16PS) for 14 loads. Rows of a are read
 // where they lie, unless that would be column by column.
-#include "ops/kernels/gemm_avx512.h"
+#include "ops/kernels/gemm/gemm_avx512.h"
 
 #include <array>
 #include <cstddef>
@@ -10,7 +10,7 @@
 #include <memory>
 #include <utility>
 
-#include "ops/kernels/gemm_avx512_pack.h"
+#include "ops/kernels/gemm/gemm_avx512_pack.h"
 
 namespace trib::ops {
 namespace {

@@ -1,4 +1,4 @@
-#include "ops/kernels/attention_block.h"
+#include "ops/kernels/attention/attention_block.h"
 
 #include <algorithm>
 #include <array>
@@ -25,7 +25,7 @@ constexpr std::int64_t kAttentionKeys = 128;
 namespace portable {
 #define TRIB_LANES 4
 #define TRIB_ACCUMULATORS 12
-#include "ops/kernels/attention_block.inc.h"
+#include "ops/kernels/attention/attention_block.inc.h"
 #undef TRIB_LANES
 #undef TRIB_ACCUMULATORS
 }  // namespace portable
@@ -37,7 +37,7 @@ namespace portable {
 namespace avx2 {
 #define TRIB_LANES 8
 #define TRIB_ACCUMULATORS 12
-#include "ops/kernels/attention_block.inc.h"
+#include "ops/kernels/attention/attention_block.inc.h"
 #undef TRIB_LANES
 #undef TRIB_ACCUMULATORS
 }  // namespace avx2
@@ -48,13 +48,13 @@ namespace avx2 {
 namespace avx512 {
 #define TRIB_LANES 16
 #define TRIB_ACCUMULATORS 24
-#include "ops/kernels/attention_block.inc.h"
+#include "ops/kernels/attention/attention_block.inc.h"
 }  // namespace avx512
 
 #pragma GCC target("avx512bf16")
 namespace avx512_bf16 {
 #define TRIB_BFLOAT16_DOT 1
-#include "ops/kernels/attention_block.inc.h"
+#include "ops/kernels/attention/attention_block.inc.h"
 #undef TRIB_LANES
 #undef TRIB_ACCUMULATORS
 }  // namespace avx512_bf16

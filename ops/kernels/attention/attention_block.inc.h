@@ -11,7 +11,7 @@
 //
 // Legend: i query of the block, j key, d dim of the head, 2 a pair of bfloat16 within a unit.
 
-#include "ops/kernels/attention_pack.inc.h"
+#include "ops/kernels/attention/attention_pack.inc.h"
 
 constexpr auto kLog2E = std::numbers::log2e_v<float>;
 

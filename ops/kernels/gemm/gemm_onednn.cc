@@ -1,4 +1,4 @@
-#include "ops/kernels/gemm_onednn.h"
+#include "ops/kernels/gemm/gemm_onednn.h"
 
 #ifdef TRIB_HAS_ONEDNN
 #include <array>

@@ -1,10 +1,10 @@
-#include "ops/kernels/gemm_split.h"
+#include "ops/kernels/gemm/gemm_split.h"
 
 #include <algorithm>
 #include <initializer_list>
 #include <limits>
 
-#include "ops/kernels/gemm_avx512.h"
+#include "ops/kernels/gemm/gemm_avx512.h"
 
 namespace trib::ops {
 namespace {

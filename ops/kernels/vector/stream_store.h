@@ -9,8 +9,8 @@
 #include <cstdint>
 
 #include "ops/base/parallel.h"
-#include "ops/kernels/float_vector.h"
 #include "ops/kernels/reduce.h"
+#include "ops/kernels/vector/float_vector.h"
 
 namespace trib::ops {
 

@@ -1,6 +1,6 @@
-#include "ops/kernels/folded_weights.h"
+#include "ops/kernels/channels/folded_weights.h"
 
-#include "ops/kernels/lanes.h"
+#include "ops/kernels/vector/lanes.h"
 
 namespace trib::ops {
 namespace {

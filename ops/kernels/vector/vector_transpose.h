@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "ops/kernels/float_vector.h"
+#include "ops/kernels/vector/float_vector.h"
 
 namespace trib::ops::simd {
 

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "ops/base/error.h"
-#include "ops/kernels/gemm_product.h"
+#include "ops/kernels/gemm/gemm_product.h"
 
 namespace trib::ops {
 namespace {

@@ -1,7 +1,7 @@
 // A product with what is done to its result while that is in the cache. Private to ops/kernels.
 #pragma once
 
-#include "ops/kernels/gemm_product.h"
+#include "ops/kernels/gemm/gemm_product.h"
 
 namespace trib::ops {
 

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "ops/kernels/gemm_product.h"
+#include "ops/kernels/gemm/gemm_product.h"
 
 namespace trib::ops {
 namespace {
