@@ -74,7 +74,7 @@ def step(options):
             # Its peak is measured in the same run.
             yield Figure("step", case, "of peak", told["peak_fraction"], "", "higher")
             yield Figure("step", case, "activations", told["activation_bytes"], "B", "lower")
-            yield Figure("step", case, "resident", 1e-6 * told["rss_bytes"], "MB", "lower")
+            yield Figure("step", case, "resident", told["rss_bytes"], "B", "lower")
 
 
 def aggregation(options):
@@ -141,7 +141,7 @@ def measure(options):
         print(f"{name} ...", file=sys.stderr, flush=True)
         try:
             found.extend(SETS[name](options))
-        except Failure as failure:
+        except (Failure, LookupError, ValueError, TypeError, AttributeError) as failure:
             errors.append(f"{name}: {failure}")
     common = facts(options.programs)
     for figure in found:
@@ -160,7 +160,7 @@ def parse():
     parser.add_argument("--all-rows", action="store_true", help="also show what is within noise")
     parser.add_argument("--only", type=words, default=list(SETS), help=", ".join(SETS))
     parser.add_argument("--presets", type=words, help="of step; all if not given")
-    parser.add_argument("--precisions", type=words, default=["fp32"], help="of step")
+    parser.add_argument("--precisions", type=words, default=["fp32", "bf16"], help="of step")
     parser.add_argument("--filter", default=".", help="a regular expression of kernels")
     parser.add_argument("--programs", type=Path, help="folder of a build; built if not given")
     parser.add_argument("--quick", action="store_true", help="to see that it works")

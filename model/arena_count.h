@@ -3,8 +3,6 @@
 
 #include <cstdint>
 
-#include "ops/base/dtype.h"
-
 namespace trib::model {
 
 /// Bytes the step arena takes for blocks of the given numbers of elements, each rounded up to its

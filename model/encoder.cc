@@ -5,6 +5,7 @@
 #include "model/arena_count.h"
 #include "model/position_embedding.h"
 #include "ops/base/parallel.h"
+#include "ops/kernels/activation.h"
 
 namespace trib::model {
 namespace {
@@ -67,7 +68,7 @@ void Encoder::forward(Step& step) const {
     state.after_stream = step.arena.mark();
     out_bnd = step.arena.tensor({batch, tokens, plan_.dim});
   }
-  std::copy_n(step.x_bnd.data<float>(), count, x_bnd);
+  ops::convert(x_bnd, step.x_bnd.data<float>(), count);
   add_position(x_bnd, step.parameters.value(pos_embed_), step.masking.visible_or_null(), batch,
                tokens, plan_.dim);
   if (lead_weight_ >= 0) add_lead_time(step, x_bnd);

@@ -180,8 +180,18 @@ void ForecastHead::add_input(const Step& step, float* prediction_bvhw) const {
   });
 }
 
+// A rank may have none at all: its targets need memory, to be told from missing ones.
+bool ForecastHead::predicts_all_targets() const {
+  if (targets_.empty()) return false;
+  for (std::size_t v = 0; v < targets_.size(); ++v) {
+    if (targets_[v] != static_cast<std::int64_t>(v)) return false;
+  }
+  return targets_.size() == plan_.own_targets.size();
+}
+
 // The predicted variables' targets side by side.
 const float* ForecastHead::predicted_targets(const Step& step) const {
+  if (predicts_all_targets()) return step.input.target_bvhw.data<float>();
   const auto all = static_cast<std::int64_t>(plan_.own_targets.size());
   const std::int64_t pixels = image_pixels();
   const float* target_bthw = step.input.target_bvhw.data<float>();
@@ -279,7 +289,7 @@ LayerMemory ForecastHead::memory(std::int64_t batch, bool training) const {
   LayerMemory memory;
   memory.forward_scratch = buffers + std::max(arena_bytes(patches), sums_forward ? sum : 0);
   memory.throughout = image;
-  memory.saved = image;
+  memory.saved = predicts_all_targets() ? 0 : image;
   if (!training) {
     memory.forward_scratch += kept;
     return memory;

@@ -35,6 +35,7 @@ class ForecastHead : public Layer {
   std::int64_t image_pixels() const { return plan_.input.height * plan_.input.width; }
   std::int64_t hidden_depth() const { return std::ssize(hidden_); }
   void add_input(const Step& step, float* prediction_bvhw) const;
+  bool predicts_all_targets() const;
   const float* predicted_targets(const Step& step) const;
   ConstFloatPtr operand_of_x(const Step& step) const;
   ConstFloatPtr run_hidden(const Step& step, const State& state) const;

@@ -217,18 +217,25 @@ void MaeHead::unshuffle_backward(Step& step, Parameters& parameters, const float
   const StepArena::Scope scope(step.arena);
   const FloatPtr d_embedded_rd = step.arena.floats(batch * visible * dim, plan_.operand);
   float* d_mask_token = parameters.gradient(mask_token_);
-  for (std::int64_t r = 0; r < batch * tokens; ++r) {
-    const std::int64_t place = step.masking.ids_restore[static_cast<std::size_t>(r)];
-    const float* dy = dy_bne + r * dim;
-    if (place < visible) {
-      const std::int64_t row = r / tokens * visible + place;
-      with_float_type(d_embedded_rd + row * dim, [&]<class T>(T* to) {
-        for (std::int64_t d = 0; d < dim; ++d) to[d] = T(dy[d]);
-      });
-    } else {
-      for (std::int64_t d = 0; d < dim; ++d) d_mask_token[d] += dy[d];
+  const auto place_of = [&](std::int64_t r) {
+    return step.masking.ids_restore[static_cast<std::size_t>(r)];
+  };
+  with_float_type(d_embedded_rd, [&]<class T>(T* d_embedded) {
+    parallel_for(batch * tokens, 256, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        if (place_of(r) >= visible) continue;
+        T* to = d_embedded + (r / tokens * visible + place_of(r)) * dim;
+        for (std::int64_t d = 0; d < dim; ++d) to[d] = T(dy_bne[r * dim + d]);
+      }
+    });
+  });
+  // Samples meet in the mask token: cut its columns, not the samples.
+  parallel_for(dim, 32, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = 0; r < batch * tokens; ++r) {
+      if (place_of(r) < visible) continue;
+      for (std::int64_t d = begin; d < end; ++d) d_mask_token[d] += dy_bne[r * dim + d];
     }
-  }
+  });
   embed_.backward(parameters, step.d_x_bnd.data<float>(), d_embedded_rd, operand_of_x(step),
                   batch * visible);
 }

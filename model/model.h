@@ -173,7 +173,6 @@ class Model {
   const std::vector<std::string>& forecast_variables() const { return forecast_variables_; }
   /// Those of them that this rank predicts.
   std::vector<std::string> own_forecast_variables() const;
-  Precision precision() const { return table_.precision(); }
   std::int64_t tokens() const;  ///< N
   std::int64_t dim() const;     ///< D
 

@@ -153,7 +153,7 @@ ConstFloatPtr Parameters::operand(ParameterId id) const {
 }
 
 Tensor Parameters::value_tensor(ParameterId id) const {
-  return Tensor::view(at(values_at_, id), table_->spec(id).local());
+  return Tensor::view(const_cast<Parameters*>(this)->value(id), table_->spec(id).local());
 }
 Tensor Parameters::gradient_tensor(ParameterId id) const {
   return Tensor::view(at(gradients_at_, id), table_->spec(id).local());

@@ -23,11 +23,16 @@ from common import REPOSITORY, Failure, build, call, mpirun, words  # noqa: E402
 
 PEERS = REPOSITORY / "bench/peers"
 PRESETS = ["vit_s_144", "channels_80", "channels_512"]
+VIT = {"vit_s_96": (96, 16), "vit_s_224": (224, 16), "vit_s_144": (96, 8)}  # image, patch
+CHANNELS = ["channels_80", "channels_512"]
 
 
 def peer_command(preset, options, precision):
-    script = ([PEERS / "vit_step.py"] if preset.startswith("vit")
-              else [PEERS / "channel_step.py", preset])
+    if preset in VIT:
+        size, patch = VIT[preset]
+        script = [PEERS / "vit_step.py", "--size", size, "--patch", patch]
+    else:
+        script = [PEERS / "channel_step.py", preset]
     return [options.python, *script, "--precision", precision, "--threads", options.threads,
             "--steps", options.steps]
 
@@ -40,9 +45,9 @@ def own_command(program, preset, options, precision, threads):
 def figures_of(output):
     """Of ours or of a peer: seconds of a step, samples a second, bytes."""
     told = json.loads(output.strip().splitlines()[-1])
-    return {"seconds": told.get("step_seconds") or told["step_ms"] / 1e3,
+    return {"seconds": told["step_seconds"],
             "samples": told["samples_per_second"],
-            "bytes": told.get("rss_bytes") or told["peak_rss_mb"] * 1e6,
+            "bytes": told["rss_bytes"],
             "gflops": told.get("gflops"), "of_peak": told.get("peak_fraction"),
             "peak": told.get("gemm_peak_gflops")}
 
@@ -143,6 +148,8 @@ def main():
     parser.add_argument("--mpirun", default="mpirun")
     parser.add_argument("--timeout", type=float, default=600)
     options = parser.parse_args()
+    if unknown := set(options.presets) - VIT.keys() - set(CHANNELS):
+        parser.error(f"--presets {','.join(unknown)}: have no peer")
     program = options.program or build("bench_step") / "bench/bench_step"
     if options.only != "scaling":
         compare_peers(program, options)

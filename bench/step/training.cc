@@ -1,5 +1,6 @@
 #include "bench/step/training.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,7 @@ namespace {
 
 constexpr std::uint64_t kSeed = 7;
 constexpr double kLearningRate = 1e-4;
+constexpr double kClipNorm = 1;
 
 model::StepInput own_input(const Preset& preset, std::int64_t batch,
                            const ops::Communicator& communicator) {
@@ -49,7 +51,12 @@ double Training::forward_and_backward() {
   communicator_.enter(ops::Phase::forward);
   arena_.reset();
   parameters_.begin_step();
-  model::Step step(input_, arena_, parameters_.parameters(), /*train=*/true);
+  if (step_) {
+    step_->restart(input_);
+  } else {
+    step_.emplace(input_, arena_, parameters_.parameters(), /*train=*/true);
+  }
+  model::Step& step = *step_;
   model_->begin(step, kSeed);
   model_->forward(step);
   communicator_.enter(ops::Phase::backward);
@@ -62,8 +69,9 @@ double Training::forward_and_backward() {
 double Training::step() {
   const double loss = forward_and_backward();
   communicator_.enter(ops::Phase::optimizer);
-  optimizer_.step(parameters_.shards(), kLearningRate);
-  parameters_.values_changed();
+  const double clip = kClipNorm / std::max(parameters_.gradient_norm(), kClipNorm);
+  optimizer_.step(parameters_.shards(), kLearningRate, clip);
+  parameters_.values_changed(/*with_copies=*/true);
   communicator_.enter(ops::Phase::setup);
   return loss;
 }

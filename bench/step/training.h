@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "bench/step/presets.h"
@@ -38,6 +39,7 @@ class Training {
   model::AdamW optimizer_;
   model::StepInput input_;
   StepArena arena_;
+  std::optional<model::Step> step_;
 };
 
 }  // namespace trib::bench

@@ -97,6 +97,7 @@ void ShardedParameters::initialize(std::uint64_t seed) {
     parameters_.place_values(unit, nullptr);
     std::copy_n(buffer.data<float>() + plan_.layout.rank() * shard, shard, own_values(unit));
   }
+  values_changed();
 }
 
 // --- gathering --------------------------------------------------------------------------------

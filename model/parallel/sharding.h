@@ -32,9 +32,10 @@ struct ShardingOptions {
   Prefetch prefetch = Prefetch::backward_pre;
   /// Backward passes whose gradients are added up before they are reduced, once.
   std::int64_t accumulate = 1;
-  /// What values are gathered and gradients are added up in, over the shard axis (without
-  /// sharding: over all ranks with other samples). bf16 halves the traffic (FSDP's param_dtype and
-  /// reduce_dtype); master weights, and what each rank adds up by itself, stay float32.
+  /// What gradients are added up in over the shard axis (without sharding: over all ranks with
+  /// other samples), and what full gathers of units with operands of products at bf16. bf16 halves
+  /// that traffic (FSDP's reduce_dtype and param_dtype); master weights, and what each rank adds up
+  /// by itself, stay float32.
   Precision collectives = Precision::fp32;
 };
 

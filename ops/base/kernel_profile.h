@@ -31,8 +31,8 @@ namespace detail {
 inline std::atomic<bool> kernel_profile_on{false};
 }
 
-/// Counts the time until its destruction for a kernel. A scope within a scope of the same thread
-/// does not count, so that times add up. `kernel` must outlive the process (a literal).
+/// Counts the time until its destruction for a kernel, whose name must live that long. A scope
+/// within a scope of the same thread does not count, so that the times of a thread add up.
 class KernelScope {
  public:
   KernelScope(const char* kernel, std::array<std::int64_t, 4> shape, double flops, double bytes) {

@@ -74,7 +74,7 @@ Tensor Tensor::on(std::shared_ptr<Buffer> buffer, const Shape& shape, DType dtyp
 
 Tensor Tensor::zeros(const Shape& shape, DType dtype, MemoryKind kind) {
   Tensor t = empty(shape, dtype, kind);
-  // In parallel where it is much: who first writes a page decides which memory it lies in.
+  // In parallel where it is much, a huge page at a time.
   constexpr std::int64_t kGrain = std::int64_t{2} << 20;
   parallel_for(static_cast<std::int64_t>(t.nbytes()), kGrain,
                [&](std::int64_t begin, std::int64_t end) {

@@ -16,6 +16,8 @@ namespace {
 
 template <class T>
 MPI_Datatype mpi_type() {
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double> ||
+                std::is_same_v<T, BFloat16>);
   if (std::is_same_v<T, BFloat16>) return MPI_UINT16_T;  // see mpi_sum
   return std::is_same_v<T, float> ? MPI_FLOAT : MPI_DOUBLE;
 }

@@ -22,8 +22,7 @@ double bytes_of(std::int64_t count, std::initializer_list<ConstFloatPtr> operand
   return static_cast<double>(bytes) * static_cast<double>(count);
 }
 
-// One row at a time: several are more places to read from than the processor follows, a third
-// slower out of the cache.
+// One row at a time: several are more places to read from than the processor follows.
 template <class T>
 void add_row(float* sum_d, const T* x_d, std::int64_t dim) {
   simd::for_vectors(dim, [=](std::int64_t i, auto extent) {

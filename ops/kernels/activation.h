@@ -14,7 +14,7 @@ void gelu_forward(FloatPtr y, ConstFloatPtr x, std::int64_t count);
 void gelu_backward(FloatPtr dx, FloatPtr activated, ConstFloatPtr dy, ConstFloatPtr x,
                    std::int64_t count);
 
-/// to = from, rounded where `to` is narrower.
+/// to = from, rounded where `to` is narrower. They must not overlap unless they are the same.
 void convert(FloatPtr to, ConstFloatPtr from, std::int64_t count);
 
 /// Softmax over each row of `dim` elements, with the row maximum subtracted. y may be x.

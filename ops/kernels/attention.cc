@@ -125,13 +125,8 @@ void attention_backward(FloatPtr dqkv_bn3hd, ConstFloatPtr dout_bnhd, ConstFloat
   const AttentionBlocks& blocks = attention_blocks(qkv_bn3hd.dtype()).front();
   const QueryParts parts(shape, tokens);
   const std::int64_t plane = tokens * attention_row(head_dim);
-  // Kept from call to call: no task of an outer loop can come in between, see parallel_for.
-  thread_local std::vector<float> kept_sums;
-  if (parts.count > 1) {
-    kept_sums.resize(std::max(
-        kept_sums.size(), static_cast<std::size_t>(2 * plane * parts.count * shape.all_heads())));
-  }
-  float* const part_sums = kept_sums.data();
+  const ScratchScope kept(parts.count > 1 ? 2 * plane * parts.count * shape.all_heads() : 0);
+  float* const part_sums = kept.data();
 
   parallel_for(
       shape.all_heads() * parts.count, shape.grain(5), [&](std::int64_t begin, std::int64_t end) {

@@ -4,6 +4,9 @@
 #include <atomic>
 #include <string>
 
+#include <fmt/format.h>
+
+#include "ops/base/error.h"
 #include "ops/base/kernel_profile.h"
 #include "ops/base/parallel.h"
 #include "ops/kernels/gemm/gemm_avx512.h"
@@ -105,6 +108,19 @@ void run_slices(const GemmProduct& p, const GemmSplit& split, const GeluTarget& 
 
 }  // namespace
 
+namespace {
+
+void check_types(const GemmProduct& p) {
+  const bool is_bf16 = p.a.data.is_bf16();
+  if (p.b.data.is_bf16() == is_bf16 && (!p.c.is_bf16() || (is_bf16 && p.beta == 0.0F))) return;
+  throw RuntimeError(fmt::format(
+      "gemm: expected operands of one type, and a result of float32 or, without addend, of theirs; "
+      "found {}, {} and {}, beta {}",
+      name_of(p.a.data.dtype()), name_of(p.b.data.dtype()), name_of(p.c.dtype()), p.beta));
+}
+
+}  // namespace
+
 void gemm_tile(const GemmProduct& p) {
   if (p.m == 0 || p.n == 0) return;
   if (p.k == 0) {
@@ -120,11 +136,17 @@ void gemm_tile(const GemmProduct& p) {
   if (p.row_sums != nullptr) add_row_sums(p);
   if (!p.a.data.is_bf16()) return gemm_f32_blas(p);
   if (is_onednn_faster() && gemm_bf16_onednn(p)) return;
+  if (has_gemm_avx512_bf16()) {
+    GemmProduct without_sums = p;
+    without_sums.row_sums = nullptr;  // which have been taken
+    return gemm_avx512(without_sums);
+  }
   gemm_bf16_portable(p);
 }
 
 void gemm_fused(const GemmProduct& p, const GeluTarget& gelu) {
   require_single_threaded_blas();
+  check_types(p);
   count_flops(p);
   const GemmSplit split(p);
   if (split.slices > 1) return run_slices(p, split, gelu);
@@ -168,6 +190,7 @@ void gemm_serial(Transpose trans_a, Transpose trans_b, std::int64_t m, std::int6
                  std::int64_t ldb, float beta, FloatPtr c, std::int64_t ldc) {
   require_single_threaded_blas();
   const GemmProduct p{m, n, k, alpha, {a, lda, trans_a}, {b, ldb, trans_b}, beta, c, ldc};
+  check_types(p);
   count_flops(p);
   gemm_tile(p);
 }

@@ -38,7 +38,8 @@ class ScratchScope {
   explicit ScratchScope(std::int64_t count) {
     Levels& own = levels();
     if (own.depth == own.memory.size()) own.memory.emplace_back();
-    data_ = detail::aligned_floats(own.memory[own.depth++], count);
+    data_ = detail::aligned_floats(own.memory[own.depth], count);
+    ++own.depth;
   }
   ~ScratchScope() { --levels().depth; }
   ScratchScope(const ScratchScope&) = delete;

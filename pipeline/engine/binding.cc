@@ -111,6 +111,17 @@ std::vector<RankPlace> gather_places(ops::Communicator& communicator) {
   return all;
 }
 
+std::vector<std::string> gather_cores(ops::Communicator& communicator, const Binding& binding) {
+  std::vector<cpu_set_t> all(static_cast<std::size_t>(communicator.size()));
+  communicator
+      .all_gather(ops::MeshAxis::world, std::as_bytes(std::span(&binding.rank, 1)),
+                  std::as_writable_bytes(std::span(all)))
+      .wait();
+  std::vector<std::string> lists;
+  for (const cpu_set_t& cores : all) lists.push_back(core_list(cores));
+  return lists;
+}
+
 Binding plan_binding(const std::vector<RankPlace>& places, int rank, Bind bind,
                      const std::string& synthetic) {
   const cpu_set_t& allowed = places[static_cast<std::size_t>(rank)].allowed;

@@ -59,6 +59,8 @@ void apply_to_process(const Binding& binding);
 
 /// "0-3,8": as Linux writes lists of cores.
 std::string core_list(const cpu_set_t& cores);
+/// That of each rank. Collective.
+std::vector<std::string> gather_cores(ops::Communicator& communicator, const Binding& binding);
 
 /// Keeps each thread that works in an arena on the cores of its slot; afterwards it may use all of
 /// the rank's again.

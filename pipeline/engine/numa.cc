@@ -5,16 +5,7 @@
 #include <hwloc.h>
 
 namespace trib::pipeline {
-namespace {
-
-cpu_set_t allowed_cores() {
-  cpu_set_t allowed;
-  CPU_ZERO(&allowed);
-  sched_getaffinity(0, sizeof allowed, &allowed);
-  return allowed;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 std::vector<cpu_set_t> topology_parts(TopologyPart part, const cpu_set_t& allowed,
                                       const std::string& synthetic) {
@@ -40,8 +31,15 @@ std::vector<cpu_set_t> topology_parts(TopologyPart part, const cpu_set_t& allowe
   return parts;
 }
 
-NodeBinding::NodeBinding(tbb::task_arena& arena, bool also_on_one)
-    : tbb::task_scheduler_observer(arena), allowed_(allowed_cores()), nodes_(numa_nodes(allowed_)) {
+cpu_set_t allowed_cores() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  sched_getaffinity(0, sizeof allowed, &allowed);
+  return allowed;
+}
+
+NodeBinding::NodeBinding(tbb::task_arena& arena, const cpu_set_t& cores, bool also_on_one)
+    : tbb::task_scheduler_observer(arena), allowed_(cores), nodes_(numa_nodes(allowed_)) {
   if (nodes_.size() > (also_on_one ? 0 : 1)) observe(true);
 }
 

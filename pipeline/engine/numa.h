@@ -25,13 +25,16 @@ inline std::vector<cpu_set_t> numa_nodes(const cpu_set_t& allowed,
   return topology_parts(TopologyPart::numa_node, allowed, synthetic);
 }
 
+/// The cores the calling thread may use.
+cpu_set_t allowed_cores();
+
 /// Keeps the threads of an arena on NUMA nodes, dealt out in turn, as long as they work in it. What
 /// a thread touches first then lies in the memory of its node. Does nothing on one node, unless
 /// `also_on_one`: for threads that may have been started by one that is kept on a single core.
 class NodeBinding : public tbb::task_scheduler_observer {
  public:
-  /// The cores this process may use now are shared out.
-  explicit NodeBinding(tbb::task_arena& arena, bool also_on_one = false);
+  /// `cores`, those of the rank, are shared out.
+  NodeBinding(tbb::task_arena& arena, const cpu_set_t& cores, bool also_on_one = false);
   ~NodeBinding() override;
 
   void on_scheduler_entry(bool is_worker) override;

@@ -54,7 +54,7 @@ struct Threads::Arenas {
 
   void add_group(int threads) {
     auto arena = std::make_unique<tbb::task_arena>(threads, 0);
-    auto binding = std::make_unique<NodeBinding>(*arena, binds);
+    auto binding = std::make_unique<NodeBinding>(*arena, cores, binds);
     groups.push_back({std::move(arena), std::move(binding), threads});
   }
 
@@ -96,6 +96,8 @@ struct Threads::Arenas {
   tbb::task_arena compute_arena;
   SlotBinding compute_binding;
   bool binds;
+  // Groups may be added by a thread that is kept on some of them.
+  const cpu_set_t cores = allowed_cores();
   std::mutex mutex;  // of the groups
   std::vector<Group> groups;
   std::shared_ptr<Queue> queue = std::make_shared<Queue>();

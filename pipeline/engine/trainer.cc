@@ -66,6 +66,9 @@ std::shared_ptr<model::Step> Trainer::begin(const Batch& batch) {
 std::optional<StepReport> Trainer::finish(model::Step& step, const StepVotes& own) {
   loss_sum_ += step.loss;
   backward(step);
+  // The batch gives back its credits, and with them the memory.
+  step.input.x_bchw = {};
+  step.input.target_bvhw = {};
   if (!is_last_micro_batch()) {
     ++micro_batch_;
     communicator_.enter(ops::Phase::setup);

@@ -164,19 +164,10 @@ class Run {
 
   // Before the ranks start threads of their own.
   void place() {
-    places_ = gather_places(communicator_);
-    binding_ = plan_binding(places_, communicator_.rank(), options_.bind);
+    binding_ = plan_binding(gather_places(communicator_), communicator_.rank(), options_.bind);
+    cores_of_ranks_ = gather_cores(communicator_, binding_);
     if (leads_ && !binding_.warning.empty()) warn(binding_.warning);
     apply_to_process(binding_);
-  }
-
-  // Of each rank, for environment.json.
-  std::vector<std::string> cores_of_ranks() const {
-    std::vector<std::string> cores;
-    for (int rank = 0; rank < communicator_.size(); ++rank) {
-      cores.push_back(core_list(plan_binding(places_, rank, options_.bind).rank));
-    }
-    return cores;
   }
 
   void plan() {
@@ -311,7 +302,7 @@ class Run {
       facts.compute_threads = threads_->compute();
       facts.io_threads = threads_->io();
       facts.bind = std::string(name_of(binding_.bind));
-      facts.cores_of_ranks = cores_of_ranks();
+      facts.cores_of_ranks = cores_of_ranks_;
       write_text_file(folder_ + "/environment.json", environment_json(facts));
       const std::string bound =
           binding_.bind == Bind::none
@@ -495,7 +486,7 @@ class Run {
   const Registry& registry_;
   ops::Communicator communicator_;
   const bool leads_;
-  std::vector<RankPlace> places_;  // of all ranks
+  std::vector<std::string> cores_of_ranks_;
   Binding binding_;
   std::optional<GraphDefinition> graph_;
   std::optional<Plan> plan_;

@@ -53,9 +53,11 @@ StageDeclaration declaration() {
                      "gradients are added up and reduced once.")
           .at_least(1)
           .or_else(1),
-      param::choice("collectives", {"fp32", "bf16"},
-                    "Numbers in which parameters are gathered and gradients added up over the "
-                    "ranks. bf16 halves the traffic and rounds the sums.")
+      param::choice(
+          "collectives", {"fp32", "bf16"},
+          "Numbers in which gradients are added up over the ranks that share them and, with "
+          "precision: bf16 and sharding: full, parameters are gathered. bf16 halves that "
+          "traffic and rounds.")
           .or_else("fp32"),
       param::integer("evaluate_every",
                      "Steps between evaluations on held-out samples, which also come before the "

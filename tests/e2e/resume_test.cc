@@ -42,6 +42,21 @@ class Resume : public CheckpointTest {
   }
 };
 
+// Checkpoints hold float32: what products read of it is made anew.
+TEST_F(Resume, InBfloat16AndAtTheOtherPrecision) {
+  const Arguments bf16 = set({"precision=bf16"});
+  run("g.yaml", "whole", bf16 + Arguments{"--log-samples"});
+  for (const char* folder : {"cut", "other"}) {
+    EXPECT_NE(run_until_checkpoint(folder, 20, SIGKILL, bf16).exit_code, 0);
+  }
+  run("g.yaml", "cut", bf16 + Arguments{"--log-samples", "--resume"});
+  expect_same_training("cut", "whole", 40);
+  run("g.yaml", "other", {"--resume"});
+  const double rounded = std::stod(losses("whole").back());
+  EXPECT_NE(losses("other").back(), losses("whole").back());
+  EXPECT_NEAR(std::stod(losses("other").back()), rounded, 0.02 * rounded);
+}
+
 TEST_F(Resume, AfterAKillAllIsAsIfNothingHadHappened) {
   for (const int ranks : {1, 2}) {
     const std::string whole = "whole" + std::to_string(ranks), cut = "cut" + std::to_string(ranks);

@@ -46,6 +46,10 @@ TEST_F(ShippedGraphs, Satellite) {
   expect_trains("satellite_mae", sample_data());
 }
 
+TEST_F(ShippedGraphs, SatelliteInBfloat16) {
+  expect_trains("satellite_bf16", sample_data());
+}
+
 TEST_F(ShippedGraphs, Forecast) {
   expect_trains("era5_forecast", sample_data());
   EXPECT_GT(std::stod(column("r", "eval_rmse_t2m").back()), 0);

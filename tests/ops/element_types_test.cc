@@ -76,17 +76,6 @@ TEST_P(BfElements, GeluIsThatOfFloatsRounded) {
   EXPECT_EQ(floats(alone), floats(dx));
 }
 
-TEST_P(BfElements, BiasAndGeluOfARowOfAProduct) {
-  const Floats sum = test::random_values("sum", count), bias = test::random_values("bias", count);
-  Halves y(x.size()), kept(x.size()), expected(x.size());
-  bias_gelu_range(y.data(), kept.data(), sum.data(), bias.data(), count);
-  Halves rounded;
-  for (std::size_t i = 0; i < sum.size(); ++i) rounded.push_back(BFloat16(sum[i] + bias[i]));
-  gelu_forward(expected.data(), rounded.data(), count);
-  EXPECT_EQ(floats(kept), floats(rounded));
-  EXPECT_EQ(floats(y), floats(expected));
-}
-
 TEST_P(BfElements, ConversionsRoundToNearest) {
   Floats values = test::random_values("values", count, 1e3F);
   const Floats special{kNan, kInfinity, -kInfinity, 0.0F, -0.0F, 3.4e38F, 0x1.01p0F, 0x1.03p0F};

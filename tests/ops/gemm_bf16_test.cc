@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "ops/base/bfloat16.h"
+#include "ops/base/error.h"
 #include "ops/kernels/gemm.h"
 #include "ops/kernels/gemm/gemm_onednn.h"
 #include "ops/kernels/gemm/gemm_product.h"
@@ -199,6 +200,17 @@ TEST(GemmBf16Edges, NanAndInfinityReachTheResult) {
   gemm(Transpose::no, Transpose::no, 4, 2, 3, 1.0F, a.data(), 3, b.data(), 2, 0.0F, c.data(), 2);
   EXPECT_EQ(c[0], std::numeric_limits<float>::infinity());
   EXPECT_EQ(c[2], 3.0F);
+}
+
+TEST(GemmTypes, MustFit) {
+  std::vector<float> f(16);
+  std::vector<BFloat16> b(16);
+  const auto product = [](ConstFloatPtr x, ConstFloatPtr y, float beta, FloatPtr z) {
+    gemm(Transpose::no, Transpose::no, 4, 4, 4, 1, x, 4, y, 4, beta, z, 4);
+  };
+  EXPECT_THROW(product(f.data(), b.data(), 0, f.data()), RuntimeError);
+  EXPECT_THROW(product(f.data(), f.data(), 0, b.data()), RuntimeError);
+  EXPECT_THROW(product(b.data(), b.data(), 1, b.data()), RuntimeError);
 }
 
 }  // namespace

@@ -44,6 +44,33 @@ TEST(ParallelFor, RethrowsTheBodysException) {
   parallel_for(0, 1, [](std::int64_t, std::int64_t) { FAIL(); });
 }
 
+TEST(ParallelFor, StopsSoonAfterAnException) {
+  std::atomic<int> called{0};
+  tbb::task_arena(2).execute([&] {
+    EXPECT_THROW(parallel_for(100'000, 1,
+                              [&](std::int64_t begin, std::int64_t) {
+                                ++called;
+                                if (begin == 0) throw std::runtime_error("piece");
+                              }),
+                 std::runtime_error);
+  });
+  EXPECT_LT(called, 100'000);
+}
+
+// A piece that has begun may rely on its loops.
+TEST(ParallelFor, InnerLoopsAreCompleteWhateverHappensAround) {
+  std::atomic<int> incomplete{0};
+  const auto outer = [&](std::int64_t begin, std::int64_t) {
+    if (begin == 0) throw std::runtime_error("piece");
+    std::atomic<int> called{0};
+    parallel_for(50, 1, [&](std::int64_t, std::int64_t) { ++called; });
+    if (called != 50) ++incomplete;
+  };
+  tbb::task_arena(2).execute(
+      [&] { EXPECT_THROW(parallel_for(200, 1, outer), std::runtime_error); });
+  EXPECT_EQ(incomplete, 0);
+}
+
 TEST(ParallelFor, CallsEachPieceOnceAlsoFromManyLoopsAtATime) {
   constexpr std::int64_t kOuter = 37, kInner = 101;
   for (int threads = 1; threads <= 7; ++threads) {

@@ -15,6 +15,7 @@ constexpr int kLanes = TRIB_LANES;
 constexpr int kMaxVecs = TRIB_ACCUMULATORS >= 24 ? 4 : 2;
 
 using Unit = std::uint32_t;
+using AnyUnit = Unit __attribute__((may_alias, aligned(2)));  // of whatever type it was written
 using Vec = float __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 using UnitVec = Unit __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
 using HalfVec = std::uint16_t __attribute__((vector_size(2 * kLanes), aligned(2), may_alias));
@@ -181,7 +182,8 @@ void tile(Sums c, Left a, Right b, std::int64_t inner) {
     for (int j = 0; j < kVecs; ++j) b_row[j] = *reinterpret_cast<const Units*>(b_k + j * kLength);
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
-      const Units a_unit = Units{} + a_k[i / 4][i % 4 * a.row_stride];
+      const Unit lane = *reinterpret_cast<const AnyUnit*>(a_k[i / 4] + i % 4 * a.row_stride);
+      const Units a_unit = Units{} + lane;
 #pragma GCC unroll 4
       for (int j = 0; j < kVecs; ++j) {
         sum[i][j] = Math::multiply_add(sum[i][j], a_unit, b_row[j]);

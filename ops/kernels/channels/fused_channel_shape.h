@@ -98,6 +98,7 @@ void for_chunks(const Shape& shape, const Body& body) {
 // if these are few, over groups of heads. From the shape alone, never from the number of threads.
 template <class Body>
 void for_items_and_heads(std::int64_t items, std::int64_t heads, const Body& body) {
+  if (items == 0 || heads == 0) return;
   const std::int64_t groups = std::min(heads, blocks_of(kMinTasks, items));
   parallel_for(items * groups, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {

@@ -4,6 +4,8 @@
 // where they lie, unless that would be column by column.
 #include "ops/kernels/gemm/gemm_avx512.h"
 
+#if defined(__x86_64__)
+
 #include <array>
 #include <cstddef>
 #include <cstring>
@@ -49,8 +51,8 @@ struct Target {
 };
 
 template <class T>
-TRIB_AVX512 inline __attribute__((always_inline)) __m512 multiply_add(__m512 a, __m512 b,
-                                                                      __m512 sum) {
+TRIB_TARGET_AVX512 inline __attribute__((always_inline)) __m512 multiply_add(__m512 a, __m512 b,
+                                                                             __m512 sum) {
   if constexpr (std::is_same_v<T, float>) {
     return _mm512_fmadd_ps(a, b, sum);
   } else {
@@ -60,15 +62,15 @@ TRIB_AVX512 inline __attribute__((always_inline)) __m512 multiply_add(__m512 a, 
 
 // A lane in all places; half of one if it is of two bytes, the rest zero.
 template <class Bits>
-TRIB_AVX512 inline __attribute__((always_inline)) __m512 broadcast(const std::byte* from) {
+TRIB_TARGET_AVX512 inline __attribute__((always_inline)) __m512 broadcast(const std::byte* from) {
   Bits bits;
   std::memcpy(&bits, from, sizeof(bits));
   return _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(bits)));
 }
 
 template <class T, int R, int V>
-TRIB_AVX512 inline __attribute__((always_inline)) void write_tile(const __m512 (&sum)[R][V],
-                                                                  const Target& t) {
+TRIB_TARGET_AVX512 inline __attribute__((always_inline)) void write_tile(const __m512 (&sum)[R][V],
+                                                                         const Target& t) {
   const __m512 alpha = _mm512_set1_ps(t.alpha), beta = _mm512_set1_ps(t.beta);
 #pragma GCC unroll 2
   for (int j = 0; j < V; ++j) {
@@ -94,8 +96,8 @@ TRIB_AVX512 inline __attribute__((always_inline)) void write_tile(const __m512 (
 
 // R rows of V vectors over `steps` along k, and half a step more if has_half.
 template <class T, int R, int V>
-TRIB_AVX512 void run_tile(const Rows& a, const float* b, std::int64_t steps, bool has_half,
-                          const Target& t) {
+TRIB_TARGET_AVX512 void run_tile(const Rows& a, const float* b, std::int64_t steps, bool has_half,
+                                 const Target& t) {
   __m512 sum[R][V];
 #pragma GCC unroll 12
   for (int i = 0; i < R; ++i) {
@@ -359,3 +361,26 @@ void gemm_avx512(const GemmProduct& p) {
 }
 
 }  // namespace trib::ops
+
+#else  // other processors
+
+#include <cstdlib>
+
+namespace trib::ops {
+
+bool has_gemm_avx512_f32() {
+  return false;
+}
+bool has_gemm_avx512_bf16() {
+  return false;
+}
+bool gemm_avx512_packs_a(const GemmProduct& /*p*/) {
+  return false;
+}
+void gemm_avx512(const GemmProduct& /*p*/) {
+  std::abort();  // which nobody calls who has asked
+}
+
+}  // namespace trib::ops
+
+#endif

@@ -17,7 +17,7 @@
 #include "ops/base/bfloat16.h"
 
 // Functions for processors that have these; whoever calls them has made sure.
-#define TRIB_AVX512 \
+#define TRIB_TARGET_AVX512 \
   __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma,avx2,bmi2")))
 
 namespace trib::ops::detail {
@@ -44,7 +44,7 @@ struct Panels {
   }
 };
 
-TRIB_AVX512 inline __attribute__((always_inline)) void transpose_16x16(__m512i (&r)[16]) {
+TRIB_TARGET_AVX512 inline __attribute__((always_inline)) void transpose_16x16(__m512i (&r)[16]) {
   __m512i t[16];
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
@@ -79,8 +79,8 @@ TRIB_AVX512 inline __attribute__((always_inline)) void transpose_16x16(__m512i (
 /// along k. Always writes 16 lanes a step, zero beyond `rows`: with a smaller width the next step
 /// overwrites them. The second half of a last lane is zero if depth is odd.
 template <class T>
-TRIB_AVX512 void pack_rows(Lane* to, std::int64_t width, const T* from, std::int64_t ld,
-                           std::int64_t rows, std::int64_t depth) {
+TRIB_TARGET_AVX512 void pack_rows(Lane* to, std::int64_t width, const T* from, std::int64_t ld,
+                                  std::int64_t rows, std::int64_t depth) {
   for (std::int64_t k = 0; k < depth; k += 16 * kPerLane<T>) {
     const std::int64_t left = std::min(depth - k, 16 * kPerLane<T>);
     const auto halves =
@@ -101,16 +101,15 @@ TRIB_AVX512 void pack_rows(Lane* to, std::int64_t width, const T* from, std::int
   }
 }
 
-/// Panels of up to 16 * V columns each, of columns that lie side by side, `depth` rows one along k
-/// after the other: panel i takes the
-/// columns of its mask, from column first[i], to to[i * panel_lanes + step * width + column]. All
-/// panels of a row before the next row, because memory is fast in the order it lies. Always writes
-/// 16 * V lanes a step, zero beyond the columns; the second half of a last lane is zero if depth is
-/// odd.
+/// Panels of up to 16 * V columns each, `depth` rows along k: panel i takes the columns of its
+/// mask, from column first[i], to to[i * panel_lanes + step * width + column]. All panels of a row
+/// before the next row, because memory is fast in the order it lies. Always writes 16 * V lanes a
+/// step, zero beyond the columns; the second half of a last lane is zero if depth is odd. Unless
+/// null, column_sums[first[i] + column] += the sum of each column.
 template <class T, int V>
-TRIB_AVX512 void pack_columns(Lane* to, std::int64_t panel_lanes, std::int64_t width, const T* from,
-                              std::int64_t ld, const Panels& panels, std::int64_t depth,
-                              float* column_sums = nullptr) {
+TRIB_TARGET_AVX512 void pack_columns(Lane* to, std::int64_t panel_lanes, std::int64_t width,
+                                     const T* from, std::int64_t ld, const Panels& panels,
+                                     std::int64_t depth, float* column_sums = nullptr) {
   alignas(64) float sums[Panels::kMax * 16 * V] = {};
   for (std::int64_t k = 0; k < depth; k += kPerLane<T>) {
     [[maybe_unused]] const bool has_second = k + 1 < depth;

@@ -138,7 +138,9 @@ const char* onednn_description() {
 }
 
 bool is_onednn_faster() {
-  static const bool has_amx = dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_amx;
+  // The values are sets of bits.
+  constexpr auto kAmx = static_cast<unsigned>(dnnl::cpu_isa::avx512_core_amx);
+  static const bool has_amx = (static_cast<unsigned>(dnnl::get_effective_cpu_isa()) & kAmx) == kAmx;
   return has_amx;
 }
 

@@ -9,7 +9,7 @@
 namespace trib::ops {
 namespace {
 
-// A piece must be long beside the cost of starting it, about a microsecond.
+// A piece must be long beside the cost of starting it.
 constexpr double kPieceFlops = 6 << 20;
 // Pieces enough to even out threads that start late or are disturbed, ...
 constexpr std::int64_t kEnoughPieces = 24;
@@ -18,7 +18,7 @@ constexpr double kLongPieceFlops = 128 << 20;
 constexpr std::int64_t kMaxPieces = 256;
 constexpr std::int64_t kMinSlice = 256;
 
-// Costs beside that of a multiply-add of one element, a 32nd of a cycle: copying an element of an
+// Costs in multiply-adds of one element, by the shapes of bench_kernels: copying an element of an
 // operand to where the kernel wants it, writing and adding an element of a slice.
 constexpr double kPackCost = 8;
 constexpr double kSliceCost = 12;

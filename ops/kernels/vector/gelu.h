@@ -3,7 +3,7 @@
 //
 // The normal distribution function and GELU's slope are both 1/2 plus an odd function, which is
 // taken from polynomials on intervals about multiples of 0.4: one table a power of the distance
-// to the interval's middle. That costs half of what exp and erf do. Beyond 5.8 they are 0 or 1.
+// to the interval's middle, instead of an exponential. Beyond 5.8 they are 0 or 1.
 #pragma once
 
 #include <cstdint>
@@ -118,19 +118,6 @@ template <class To, class From, class Writer = PlainWriter>
 void gelu_range(To* y, const From* x, std::int64_t count, Writer write = {}) {
   simd::for_vectors(count, [=](std::int64_t i, auto extent) {
     write(y + i, gelu(simd::load(x + i, extent)), extent);
-  });
-}
-
-/// For the row of a product: x = sum + bias (null for none), rounded to its type, and y = gelu of
-/// that x, what a gelu_backward from x then sees. x may be null or sum.
-template <class To, class From>
-void bias_gelu_range(To* y, To* x, const From* sum, const float* bias, std::int64_t count) {
-  simd::for_vectors(count, [=](std::int64_t i, auto extent) {
-    simd::Vector value = simd::load(sum + i, extent);
-    if (bias != nullptr) value += simd::load(bias + i, extent);
-    value = simd::rounded<To>(value);
-    if (x != nullptr) simd::store(x + i, value, extent);
-    simd::store(y + i, gelu(value), extent);
   });
 }
 
