@@ -1,8 +1,10 @@
 // Steps that are used again allocate nothing.
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <tbb/task_arena.h>
 
 #include "model/optimizer.h"
 #include "tests/model/model_testing.h"
@@ -14,33 +16,64 @@ namespace {
 using test::Head;
 using test::SmallModelOptions;
 
+/// Training on two batches in turns.
+class Steps {
+ public:
+  explicit Steps(const SmallModelOptions& options)
+      : model_(test::small_model(options)),
+        parameters_(model_->table()),
+        optimizer_(ShardLayout(model_->table()), {}),
+        arena_(static_cast<std::size_t>(model_->arena_bytes(options.batch, true))),
+        inputs_(2, test::small_batch(*model_, options.batch)),
+        step_(inputs_[0], arena_, parameters_, /*train=*/true) {
+    parameters_.initialize(3);
+    for (std::uint64_t& key : inputs_[1].sample_keys) key += 50;
+  }
+
+  /// One more step: how often it allocated.
+  std::int64_t next() {
+    const std::int64_t before = test::allocation_count();
+    arena_.reset();
+    parameters_.zero_gradients();
+    step_.restart(inputs_[number_++ % 2]);
+    model_->begin(step_, 5);
+    model_->forward(step_);
+    model_->backward(step_, parameters_);
+    optimizer_.step(parameters_, 1e-3, 1 / (1 + gradient_norm(parameters_)));
+    return test::allocation_count() - before;
+  }
+
+ private:
+  std::unique_ptr<Model> model_;
+  Parameters parameters_;
+  AdamW optimizer_;
+  StepArena arena_;
+  std::vector<StepInput> inputs_;
+  Step step_;
+  std::size_t number_ = 0;
+};
+
 class SteadyState : public testing::TestWithParam<SmallModelOptions> {};
 
 TEST_P(SteadyState, AllocatesNothing) {
-  const auto model = test::small_model(GetParam());
-  Parameters parameters(model->table());
-  parameters.initialize(3);
-  AdamW optimizer(ShardLayout(model->table()), {});
-  StepArena arena(static_cast<std::size_t>(model->arena_bytes(GetParam().batch, true)));
-  std::vector<StepInput> inputs(2, test::small_batch(*model, GetParam().batch));
-  for (std::uint64_t& key : inputs[1].sample_keys) key += 50;
-  Step step(inputs[0], arena, parameters, /*train=*/true);
-  std::vector<std::int64_t> allocated;
-  for (std::size_t number = 0; number < 8; ++number) {
-    const std::int64_t before = test::allocation_count();
-    arena.reset();
-    parameters.zero_gradients();
-    step.restart(inputs[number % 2]);
-    model->begin(step, 5);
-    model->forward(step);
-    model->backward(step, parameters);
-    optimizer.step(parameters, 1e-3, 1 / (1 + gradient_norm(parameters)));
-    allocated.push_back(test::allocation_count() - before);
-  }
-  EXPECT_GT(allocated.front(), 0);  // what is kept from then on
-  for (std::size_t number = 3; number < allocated.size(); ++number) {
-    EXPECT_EQ(allocated[number], 0) << "step " << number;
-  }
+  tbb::task_arena(1).execute([&] {
+    Steps steps(GetParam());
+    EXPECT_GT(steps.next(), 0);  // what is kept from then on
+    for (int warm_up = 0; warm_up < 2; ++warm_up) steps.next();
+    for (int number = 0; number < 5; ++number) EXPECT_EQ(steps.next(), 0) << number;
+  });
+}
+
+// A thread that joins late allocates scratch memory of its own, once.
+TEST_P(SteadyState, AllocatesNothingOnceAllThreadsHaveTheirMemory) {
+  tbb::task_arena(2).execute([&] {
+    Steps steps(GetParam());
+    int quiet = 0;
+    for (int number = 0; number < 1000 && quiet < 10; ++number) {
+      quiet = steps.next() == 0 ? quiet + 1 : 0;
+    }
+    EXPECT_EQ(quiet, 10);
+  });
 }
 
 std::vector<SmallModelOptions> models() {
