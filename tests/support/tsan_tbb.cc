@@ -30,15 +30,20 @@ class OrderedTask final : public d1::task {
  public:
   explicit OrderedTask(d1::task& inner) : inner_(inner) { __tsan_release(this); }
 
-  d1::task* execute(d1::execution_data& data) override { return unwrap().execute(data); }
-  d1::task* cancel(d1::execution_data& data) override { return unwrap().cancel(data); }
+  // If this throws, the library goes on to cancel the same task.
+  d1::task* execute(d1::execution_data& data) override {
+    __tsan_acquire(this);
+    return ended(inner_.execute(data));
+  }
+  d1::task* cancel(d1::execution_data& data) override {
+    __tsan_acquire(this);
+    return ended(inner_.cancel(data));
+  }
 
  private:
-  d1::task& unwrap() {
-    __tsan_acquire(this);
-    d1::task& inner = inner_;
+  d1::task* ended(d1::task* next) {
     delete this;
-    return inner;
+    return next;
   }
 
   d1::task& inner_;
@@ -64,10 +69,18 @@ class OrderedDelegate final : public d1::delegate_base {
   bool ended_ = false;  // an address to order by
 };
 
-// The last task that ends has released the count of those to wait for, which lies behind a word.
-void acquire_end_of(d1::wait_context& context) {
-  __tsan_acquire(reinterpret_cast<char*>(&context) + sizeof(std::uint64_t));
-}
+/// The last task that ends has released the count of those to wait for, which lies behind a word;
+/// also where the wait ends with an exception.
+class EndOf {
+ public:
+  explicit EndOf(d1::wait_context& context) : context_(context) {}
+  ~EndOf() { __tsan_acquire(reinterpret_cast<char*>(&context_) + sizeof(std::uint64_t)); }
+  EndOf(const EndOf&) = delete;
+  EndOf& operator=(const EndOf&) = delete;
+
+ private:
+  d1::wait_context& context_;
+};
 
 }  // namespace
 
@@ -119,8 +132,8 @@ void execute(d1::task_arena_base& arena, d1::delegate_base& body) {
 void wait(d1::wait_context& ended, d1::task_group_context& context) {
   static auto* const original = library_function<void(d1::wait_context&, d1::task_group_context&)>(
       "_ZN3tbb6detail2r14waitERNS0_2d112wait_contextERNS2_18task_group_contextE");
+  const EndOf end(ended);
   original(ended, context);
-  acquire_end_of(ended);
 }
 
 void execute_and_wait(d1::task& task, d1::task_group_context& task_context, d1::wait_context& ended,
@@ -129,8 +142,8 @@ void execute_and_wait(d1::task& task, d1::task_group_context& task_context, d1::
                                                       d1::wait_context&, d1::task_group_context&)>(
       "_ZN3tbb6detail2r116execute_and_waitERNS0_2d14taskERNS2_18task_group_contextERNS2_12wait_"
       "contextES6_");
+  const EndOf end(ended);
   original(task, task_context, ended, context);
-  acquire_end_of(ended);
 }
 
 // Memory of small objects passes from thread to thread inside the library.
