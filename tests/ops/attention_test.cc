@@ -18,28 +18,17 @@ namespace {
 
 using test::Doubles;
 using test::Floats;
-
-using Halves = std::vector<BFloat16>;
+using test::Halves;
+using test::widened;
 
 struct Shape {
   std::int64_t batch, tokens, heads, head_dim;
 };
 
 // Rounded to bfloat16, in both types.
-Halves rounded(Floats& values) {
-  Halves result;
-  result.reserve(values.size());
-  for (float& value : values) {
-    result.emplace_back(value);
-    value = static_cast<float>(result.back());
-  }
-  return result;
-}
-
-Floats widened(const Halves& values) {
-  Floats result;
-  result.reserve(values.size());
-  for (const BFloat16 value : values) result.push_back(static_cast<float>(value));
+Halves round_in_place(Floats& values) {
+  const Halves result = test::rounded(values);
+  values = widened(result);
   return result;
 }
 
@@ -96,7 +85,7 @@ TEST_P(Attention, BackwardIsTheGradient) {
 // result; backward three, of weights or of their gradients, of the output that delta is taken of,
 // and of the result. Twice that much leaves room for sums of several terms.
 TEST_P(Attention, BFloat16IsFloat32Rounded) {
-  const Halves qkv_half = rounded(qkv), dout_half = rounded(dout);
+  const Halves qkv_half = round_in_place(qkv), dout_half = round_in_place(dout);
   forward();
   const Floats dqkv = backward();
   Halves out_half(out.size()), dqkv_half(qkv.size(), BFloat16(1e9F));
@@ -117,7 +106,7 @@ TEST_P(Attention, IsTheSameOnAnyNumberOfThreads) {
     for (const Floats& part : {out, lse}) result.insert(result.end(), part.begin(), part.end());
     return result;
   });
-  const Halves qkv_half = rounded(qkv), dout_half = rounded(dout);
+  const Halves qkv_half = round_in_place(qkv), dout_half = round_in_place(dout);
   test::expect_same_on_any_threads("attention in bfloat16", [&] {
     Halves out_half(out.size()), dqkv_half(qkv.size());
     attention_forward(out_half.data(), lse.data(), qkv_half.data(), batch, tokens, heads, head_dim);
@@ -150,7 +139,7 @@ TEST_P(Attention, AllocatesNothingWhenRunAgain) {
 
 // One head by every variant that this processor can run; the best is what the other tests test.
 TEST_P(Attention, EveryInstructionSetAgrees) {
-  const Halves qkv_half = rounded(qkv), dout_half = rounded(dout);
+  const Halves qkv_half = round_in_place(qkv), dout_half = round_in_place(dout);
   const std::int64_t width = heads * head_dim, plane = tokens * attention_row(head_dim);
   const auto run = [&](auto& result_out, auto& result_dq, const AttentionBlocks& blocks,
                        ConstFloatPtr q, ConstFloatPtr dout_ptr) {
@@ -241,7 +230,7 @@ TEST(AttentionEdges, NanInAValueStaysInItsDim) {
   for (const bool is_bf16 : {false, true}) {
     Floats qkv = test::random_values("qkv", kTokens * 3 * kDim);
     qkv[(33 * 3 + 2) * kDim + 7] = std::nanf("");
-    const Halves qkv_half = rounded(qkv);
+    const Halves qkv_half = round_in_place(qkv);
     Floats out(kTokens * kDim), lse(kTokens);
     Halves out_half(out.size());
     if (is_bf16) {

@@ -23,29 +23,20 @@ namespace {
 
 using test::Doubles;
 using test::Floats;
-using Halves = std::vector<BFloat16>;
+using test::Halves;
+using test::rounded;
+using test::widened;
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // Half a unit in the last place of 8 bits.
 constexpr double kHalfUnit = 0x1p-8;
 
-Halves halves(const Floats& values) {
-  Halves result;
-  for (const float value : values) result.push_back(BFloat16(value));
-  return result;
-}
-Floats floats(const Halves& values) {
-  Floats result;
-  for (const BFloat16 value : values) result.push_back(static_cast<float>(value));
-  return result;
-}
-
 class BfElements : public testing::TestWithParam<std::int64_t> {
  protected:
   const std::int64_t count = GetParam();
-  const Halves x = halves(test::random_values("x", count, 3.0F));
-  const Halves dy = halves(test::random_values("dy", count));
-  const Floats x_float = floats(x), dy_float = floats(dy);
+  const Halves x = rounded(test::random_values("x", count, 3.0F));
+  const Halves dy = rounded(test::random_values("dy", count));
+  const Floats x_float = widened(x), dy_float = widened(dy);
 };
 
 TEST_P(BfElements, GeluIsThatOfFloatsRounded) {
@@ -69,11 +60,11 @@ TEST_P(BfElements, GeluIsThatOfFloatsRounded) {
   Halves in_place_dx = dy, in_place_x = x;
   gelu_backward(in_place_dx.data(), in_place_x.data(), in_place_dx.data(), in_place_x.data(),
                 count);
-  EXPECT_EQ(floats(in_place_dx), floats(dx));
-  EXPECT_EQ(floats(in_place_x), floats(activated));
+  EXPECT_EQ(widened(in_place_dx), widened(dx));
+  EXPECT_EQ(widened(in_place_x), widened(activated));
   Halves alone(x.size());
   gelu_backward(alone.data(), nullptr, dy.data(), x.data(), count);
-  EXPECT_EQ(floats(alone), floats(dx));
+  EXPECT_EQ(widened(alone), widened(dx));
 }
 
 TEST_P(BfElements, ConversionsRoundToNearest) {
@@ -104,7 +95,7 @@ TEST_P(BfElements, Sums) {
   add(sum.data(), x.data(), count);
   for (std::size_t i = 0; i < sum.size(); ++i) ASSERT_EQ(sum[i], before[i] + x_float[i]);
   for (const std::int64_t rows : {1, 9, 50}) {
-    const Halves matrix = halves(test::random_values("matrix", rows * count));
+    const Halves matrix = rounded(test::random_values("matrix", rows * count));
     const Floats bias = test::random_values("bias", count);
     Halves y = matrix;
     add_to_rows(y.data(), bias.data(), rows, count);
@@ -126,8 +117,8 @@ TEST_P(BfElements, AreTheSameOnAnyNumberOfThreads) {
     gelu_backward(dx.data(), activated.data(), dy.data(), x.data(), count);
     Floats sums(reference::size(count / 100 + 1));
     add_row_sum(sums.data(), x.data(), 100, count / 100);
-    Floats all = floats(dx);
-    for (const Floats& part : {floats(activated), sums}) {
+    Floats all = widened(dx);
+    for (const Floats& part : {widened(activated), sums}) {
       all.insert(all.end(), part.begin(), part.end());
     }
     return all;
@@ -158,14 +149,14 @@ TEST(Streamed, ResultsAreThoseOfShortRanges) {
 }
 
 TEST(GeluEdges, OfBfloat16) {
-  const Halves x = halves({kNan, kInfinity, 20.0F, -20.0F, -1e30F, 0.0F});
+  const Halves x = rounded({kNan, kInfinity, 20.0F, -20.0F, -1e30F, 0.0F});
   Halves y(x.size()), dx(x.size());
-  const Halves one = halves(Floats(x.size(), 1.0F));
+  const Halves one = rounded(Floats(x.size(), 1.0F));
   gelu_backward(dx.data(), y.data(), one.data(), x.data(), 6);
   EXPECT_TRUE(std::isnan(static_cast<float>(y[0])));
   EXPECT_TRUE(std::isnan(static_cast<float>(dx[0])));
-  EXPECT_EQ(floats({y.begin() + 1, y.end()}), (Floats{kInfinity, 20.0F, 0.0F, 0.0F, 0.0F}));
-  EXPECT_EQ(floats({dx.begin() + 1, dx.end()}), (Floats{1.0F, 1.0F, 0.0F, 0.0F, 0.5F}));
+  EXPECT_EQ(widened({y.begin() + 1, y.end()}), (Floats{kInfinity, 20.0F, 0.0F, 0.0F, 0.0F}));
+  EXPECT_EQ(widened({dx.begin() + 1, dx.end()}), (Floats{1.0F, 1.0F, 0.0F, 0.0F, 0.5F}));
 }
 
 struct AdamW {
@@ -235,7 +226,7 @@ TEST(AdamWUpdate, OfPiecesIsThatOfEachAlone) {
   EXPECT_EQ(together.value, apart.value);
   EXPECT_EQ(together.exp_avg, apart.exp_avg);
   EXPECT_EQ(together.exp_avg_sq, apart.exp_avg_sq);
-  EXPECT_EQ(floats(together.low), floats(apart.low));
+  EXPECT_EQ(widened(together.low), widened(apart.low));
   test::expect_same_on_any_threads("adamw", [&] {
     AdamW state(kCount);
     adamw_update(state.value.data(), state.exp_avg.data(), state.exp_avg_sq.data(),

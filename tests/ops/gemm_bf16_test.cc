@@ -20,23 +20,13 @@ namespace {
 
 using test::Doubles;
 using test::Floats;
-using Halves = std::vector<BFloat16>;
+using test::Halves;
+using test::rounded;
+using test::widened;
 
 constexpr double kSumTolerance = 1e-5;
 // A result is rounded to 8 bits: by at most 2^-8 of it.
 constexpr double kRoundedTolerance = 0x1.01p-8;
-
-Halves rounded(const Floats& values) {
-  Halves result;
-  for (const float value : values) result.push_back(BFloat16(value));
-  return result;
-}
-
-Floats widened(const Halves& values) {
-  Floats result;
-  for (const BFloat16 value : values) result.push_back(static_cast<float>(value));
-  return result;
-}
 
 struct Shape {
   std::int64_t m, n, k;

@@ -15,12 +15,26 @@
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
 
+#include "ops/base/bfloat16.h"
 #include "ops/base/random.h"
 
 namespace trib::test {
 
 using Floats = std::vector<float>;
 using Doubles = std::vector<double>;
+using Halves = std::vector<BFloat16>;
+
+/// Each number as bfloat16, and back.
+inline Halves rounded(const Floats& values) {
+  Halves result;
+  for (const float value : values) result.push_back(BFloat16(value));
+  return result;
+}
+inline Floats widened(const Halves& values) {
+  Floats result;
+  for (const BFloat16 value : values) result.push_back(static_cast<float>(value));
+  return result;
+}
 
 /// Standard normal numbers, always the same for a name.
 inline Floats random_values(std::string_view name, std::int64_t count, float scale = 1.0F) {

@@ -16,21 +16,11 @@ namespace {
 
 using test::Doubles;
 using test::Floats;
-using Halves = std::vector<BFloat16>;
+using test::Halves;
+using test::rounded;
+using test::widened;
 
 constexpr double kRounded = 0x1.02p-8;
-
-Halves rounded(const Floats& values) {
-  Halves result;
-  for (const float value : values) result.push_back(BFloat16(value));
-  return result;
-}
-
-Floats widened(const Halves& values) {
-  Floats result;
-  for (const BFloat16 value : values) result.push_back(static_cast<float>(value));
-  return result;
-}
 
 struct Shape {
   std::int64_t rows, in, out;
