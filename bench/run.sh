@@ -1,5 +1,5 @@
 #!/bin/bash
-# Run every bench once, write the figures to a CSV file, compare with another run: see --help.
+# Run most benches once, write the figures to a CSV file, compare with another run: see --help.
 #
 #   bench/run.sh [--out FILE] [--compare OLD.csv]
 set -euo pipefail
