@@ -3,4 +3,4 @@
 #
 #   bench/run.sh [--out FILE] [--compare OLD.csv]
 set -euo pipefail
-exec python3 "$(dirname "$0")/regression.py" "$@"
+exec python3 "$(dirname "$0")/regression/run.py" "$@"

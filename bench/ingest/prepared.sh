@@ -8,7 +8,7 @@
 # MEGABYTES (1000)   of each set of plain samples; those in zstd are a quarter
 # REPEATS (7)        epochs of which medians are printed
 # BENCH_PREPARED     the program (default: build/release/bench/bench_prepared)
-. "$(dirname "$0")/../common.sh"
+. "$(dirname "$0")/../support/common.sh"
 
 megabytes=${MEGABYTES:-1000}
 bench_prepared=${BENCH_PREPARED:-$repository/build/release/bench/bench_prepared}

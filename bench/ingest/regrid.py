@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 import common  # noqa: E402
 
 PYTHON = "/usr/bin/python3"  # Debian's, which has netCDF4 and h5py

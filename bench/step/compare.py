@@ -18,7 +18,7 @@ import statistics
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from common import REPOSITORY, Failure, build, call, mpirun, words  # noqa: E402
 
 PEERS = REPOSITORY / "bench/peers"

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "bench/support/ranks.h"
+
 namespace trib::bench {
 namespace {
 
@@ -44,10 +46,7 @@ std::vector<Line> lines_of(const StepProfile& profile) {
 }  // namespace
 
 double StepFigures::step_seconds() const {
-  std::vector<double> sorted = seconds;
-  std::sort(sorted.begin(), sorted.end());
-  const std::size_t half = sorted.size() / 2;
-  return sorted.size() % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
+  return median(seconds);
 }
 
 double StepFigures::gemm_peak() const {

@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "bench/machine.h"
+#include "bench/support/machine.h"
 #include "ops/base/kernel_profile.h"
 
 namespace trib::bench {

@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 from common import Failure, build, call, words  # noqa: E402
 
 STEP_ROW = ("| `{preset}` | {batch} | {gflop:.1f} | {milliseconds:.1f} | {samples_per_second:.1f} | "

@@ -9,9 +9,6 @@
 // that is there already. Medians. Products are measured before the steps and after them, so that a
 // moment's load does not pass for the machine's limit; copies after them, because of their memory.
 
-#include <chrono>
-#include <cmath>
-#include <cstdlib>
 #include <iostream>
 #include <optional>
 #include <span>
@@ -21,15 +18,10 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <sched.h>
-#include <sys/resource.h>
-#include <tbb/global_control.h>
-#include <tbb/task_arena.h>
 
 #include "bench/step/report.h"
 #include "bench/step/training.h"
-#include "ops/base/error.h"
-#include "ops/base/memory_ledger.h"
+#include "bench/support/ranks.h"
 
 namespace trib::bench {
 namespace {
@@ -64,22 +56,8 @@ Options parse(int argc, char** argv) {
   app.add_option("--dump", options.dump,
                  "Write what the first step begins with and computes as safetensors, and end");
   app.add_flag("--list", options.list, "Print the names of the presets");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error);
-    std::exit(code == 0 ? 0 : static_cast<int>(ExitCode::config));
-  }
+  parse_or_exit(app, argc, argv);
   return options;
-}
-
-// Cores of the machine are shared by the ranks mpirun put on it, whatever they are bound to.
-int compute_threads(const Options& options, int ranks) {
-  if (options.threads > 0) return options.threads;
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  const int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  return std::max(1, cores / ranks);
 }
 
 ModelChoices choices_of(const Options& options) {
@@ -88,28 +66,9 @@ ModelChoices choices_of(const Options& options) {
       .recompute = options.recompute};
 }
 
-double resident_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) * 1024;
-}
-
 std::vector<double> sums(ops::Communicator& communicator, std::vector<double> values) {
   communicator.all_reduce_sum(ops::MeshAxis::world, std::span(values)).wait();
   return values;
-}
-
-/// Of each of the values, the largest of all ranks.
-std::vector<double> largest(ops::Communicator& communicator, std::span<const double> mine) {
-  std::vector<double> all(mine.size() * static_cast<std::size_t>(communicator.size()));
-  communicator
-      .all_gather(ops::MeshAxis::world, std::as_bytes(mine), std::as_writable_bytes(std::span(all)))
-      .wait();
-  std::vector<double> most(mine.begin(), mine.end());
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    most[i % mine.size()] = std::max(most[i % mine.size()], all[i]);
-  }
-  return most;
 }
 
 struct Measured {
@@ -117,26 +76,12 @@ struct Measured {
   std::optional<StepProfile> profile = {};
 };
 
-std::vector<double> timed_steps(Training& training, ops::Communicator& communicator,
-                                std::int64_t steps, double& loss) {
-  using Clock = std::chrono::steady_clock;
-  std::vector<double> seconds;
-  for (std::int64_t i = 0; i < steps; ++i) {
-    communicator.barrier(ops::MeshAxis::world).wait();
-    const auto start = Clock::now();
-    loss = training.step();
-    seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
-  }
-  return seconds;
-}
-
 StepProfile profile_steps(Training& training, ops::Communicator& communicator, std::int64_t steps) {
-  double loss = 0;
   kernel_profile::start();
-  const std::vector<double> seconds = timed_steps(training, communicator, steps, loss);
+  const TimedSteps timed = timed_steps(communicator, steps, [&] { return training.step(); });
   kernel_profile::stop();
   StepProfile profile{.kernels = kernel_profile::entries(), .steps = static_cast<double>(steps)};
-  for (const double second : seconds) profile.seconds += second;
+  for (const double second : timed.seconds) profile.seconds += second;
   return profile;
 }
 
@@ -166,11 +111,10 @@ Measured measure(const Options& options, ops::Communicator& communicator) {
   {
     Training training(preset, choices_of(options), batch, communicator);
     for (std::int64_t i = 0; i < options.warmup; ++i) training.step();
-    figures.seconds =
-        largest(communicator, timed_steps(training, communicator, options.steps, figures.loss));
-    if (!std::isfinite(figures.loss)) {
-      throw RuntimeError(fmt::format("loss {} after training", figures.loss));
-    }
+    const TimedSteps timed =
+        timed_steps(communicator, options.steps, [&] { return training.step(); });
+    figures.seconds = largest(communicator, timed.seconds);
+    figures.loss = timed.loss;
     figures.parameters = training.model().table().count();
     figures.flops = static_cast<double>(training.model().flops(batch));
     const double activations = static_cast<double>(training.arena().peak());
@@ -213,24 +157,11 @@ int run(const Options& options) {
     for (const Preset& preset : presets()) fmt::print("{:18} {}\n", preset.name, preset.what);
     return 0;
   }
-  std::optional<ops::Communicator> communicator;
-  try {
+  return exit_code_of([&] {
     preset_of(options.preset);
-    communicator.emplace();
-    communicator->split({.data = communicator->size()});
-    const int threads = compute_threads(options, communicator->size());
-    // Beside the communication thread, which sleeps while nothing is to be sent.
-    const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
-                                    static_cast<std::size_t>(threads));
-    tbb::task_arena arena(threads, 1);
-    arena.execute([&] { run_on_threads(options, *communicator); });
-    return 0;
-  } catch (const Error& error) {
-    std::cerr << "error: " << error.what() << std::endl;
-    const int code = static_cast<int>(error.exit_code());
-    if (communicator && communicator->size() > 1) communicator->abort(code);
-    return code;
-  }
+    on_ranks(ops::MeshAxis::data, options.threads,
+             [&](ops::Communicator& communicator, int) { run_on_threads(options, communicator); });
+  });
 }
 
 }  // namespace

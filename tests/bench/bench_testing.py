@@ -16,5 +16,5 @@ def run(folder, *arguments):
 
 def read_rows(folder):
     """The rows of the table the bench wrote."""
-    with open(Path(folder) / (Path(BENCH).name + ".csv"), newline="", encoding="utf-8") as file:
+    with open(Path(folder) / (Path(BENCH).stem + ".csv"), newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))

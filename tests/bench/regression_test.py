@@ -12,7 +12,7 @@ import unittest
 from pathlib import Path
 
 RUN, PROGRAM = sys.argv[1:3]
-sys.path.insert(0, str(Path(RUN).parent))
+sys.path.insert(0, str(Path(RUN).parent / "regression"))
 sys.dont_write_bytecode = True
 import figures  # noqa: E402
 from figures import Figure  # noqa: E402

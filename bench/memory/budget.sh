@@ -4,8 +4,8 @@
 # Fails if the ledger ever held more than the budget, or if the longer run takes more resident
 # memory than the shorter one by more than half of it.
 #
-#   bench/memory.sh
-. "$(dirname "$0")/common.sh"
+#   bench/memory/budget.sh
+. "$(dirname "$0")/../support/common.sh"
 
 readonly budget_mb=24 sample_kb=64
 cat >"$scratch/slow.yaml" <<YAML

@@ -3,10 +3,10 @@
 # every read blocks for so long that the ingest threads need as long for a batch as a step computes.
 # Perfect overlap takes as long as the slower of the two; the target is at most 1.15 times that.
 #
-#   bench/overlap.sh
+#   bench/overlap/overlap.sh
 #
 # REPEATS (5)   interleaved repetitions, of which medians are printed
-. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/../support/common.sh"
 
 repeats=${REPEATS:-5}
 readonly batch=16 ingest_threads=2

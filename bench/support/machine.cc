@@ -1,4 +1,4 @@
-#include "bench/machine.h"
+#include "bench/support/machine.h"
 
 #include <algorithm>
 #include <chrono>

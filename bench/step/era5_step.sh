@@ -3,11 +3,11 @@
 # data, beside the peak of sgemm measured in the same minute, with OpenBLAS's kernels for this
 # processor and, if the environment pins others, with those as well. Then where a step spends its time.
 #
-#   bench/era5_step.sh
+#   bench/step/era5_step.sh
 #
 # REPEATS (5)   interleaved repetitions, of which medians are printed
 # STEPS (40)    steps of a repetition
-. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/../support/common.sh"
 [[ -x $bench_kernels ]] ||
   { echo "error: no program $bench_kernels: build it or set BENCH_KERNELS" >&2; exit 2; }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Compare the memory that trib predicts with what it measures, for the graphs of this repository.
 
-  bench/predicted                                   sample data, made first; some minutes
-  bench/predicted --real DIR --steps 100            and real data for graphs that need it
+  bench/memory/predicted.py                                   sample data, made first; some minutes
+  bench/memory/predicted.py --real DIR --steps 100            and real data for graphs that need it
 
 Prints, for each graph and mesh, the sums over all kinds of the ledger on the rank where they differ
 most, and the kinds that differ. A prediction is an upper bound; the aim is to be within 5 %.
@@ -14,7 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import REPOSITORY, Failure, build, call, mpirun, numbers
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+from common import REPOSITORY, Failure, build, call, mpirun, numbers  # noqa: E402
 
 GRAPHS = {"era5_forecast": {}, "hyperspectral_dchag": {"vars.channels": "1..200"},
           "hyperspectral_mae": {}, "hyperspectral_mae, neon": {"vars.cubes": "neon*"},

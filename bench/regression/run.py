@@ -7,7 +7,8 @@
     bench/run.sh --only machine,kernels,step
 
 Sets: machine (products and copies), kernels (bench_kernels), step (bench_step, every preset),
-aggregation (bench_dchag), overlap, memory, era5 (the scripts beside this). A change counts beyond
+aggregation (bench_dchag), overlap, memory, era5 (scripts of
+bench/overlap, bench/memory, bench/step). A change counts beyond
 noise only (see figures.py), and as if the machine had been as fast as in the other run: rates of
 products and copies are part of every file. The exit code is 1 if something got worse, 2 if a bench
 failed.
@@ -23,8 +24,10 @@ import tempfile
 from pathlib import Path
 
 import figures
-from common import REPOSITORY, Failure, build, call, words
 from figures import Figure
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+from common import REPOSITORY, Failure, build, call, words  # noqa: E402
 
 TARGETS = ["bench_kernels", "bench_step", "bench_dchag", "trib"]
 QUICK_STEPS = 1
@@ -93,20 +96,20 @@ def script(options, name):
     environment = {"TRIB": options.programs / "trib", "REPEATS": 1,
                    "BENCH_KERNELS": options.programs / "bench/bench_kernels"}
     settings = [f"{key}={value}" for key, value in environment.items()]
-    text = call(["env", *settings, REPOSITORY / f"bench/{name}.sh"], options.timeout)
+    text = call(["env", *settings, REPOSITORY / "bench" / name], options.timeout)
     return [line.split() for line in text.splitlines() if line]
 
 
 def overlap(options):
     """Does reading hide behind computing?"""
-    for row in script(options, "overlap"):
+    for row in script(options, "overlap/overlap.sh"):
         if row[0] in ("long", "short"):
             yield Figure("overlap", f"{row[0]} steps", "of the longer", float(row[7]), "", "lower")
 
 
 def memory(options):
     """Does memory stay within the budget?"""
-    for row in script(options, "memory"):
+    for row in script(options, "memory/budget.sh"):
         if row[0].isdigit():
             yield Figure("memory", f"{row[0]} samples", "ingest peak", float(row[3]), "MB", "lower")
             yield Figure("memory", f"{row[0]} samples", "resident", float(row[4]), "MB", "lower")
@@ -114,7 +117,7 @@ def memory(options):
 
 def era5(options):
     """A step of graphs/era5_forecast.yaml as trib runs it."""
-    for row in script(options, "era5_step"):
+    for row in script(options, "step/era5_step.sh"):
         if row[0] == "own":
             yield Figure("era5", "step", "seconds", float(row[2]) / 1e3, "s", "lower")
             yield Figure("era5", "step", "of peak", float(row[5]), "", "higher")

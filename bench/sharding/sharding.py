@@ -5,10 +5,10 @@ Trains a masked autoencoder on synthetic images with `trib run` for every number
 prefetch and recompute, the batch of all ranks together being the same. Prints tables and writes
 sharding.csv.
 
-  bench/sharding                                    a sensible part of the grid
-  bench/sharding --all                              all of it
-  bench/sharding --quick                            a tiny one
-  bench/sharding --ranks 4 --strategies none,full --repeat 5
+  bench/sharding/sharding.py            a sensible part of the grid
+  bench/sharding/sharding.py --all      all of it
+  bench/sharding/sharding.py --quick    a tiny one
+  bench/sharding/sharding.py --ranks 4 --strategies none,full --repeat 5
 
 Memory and traffic must be those of the formulas, to the byte; if a row is not, the exit code is 1.
 Repetitions are interleaved and medians printed. A hybrid is full over pairs (4 ranks: 2 x 2) or
@@ -23,24 +23,22 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import Failure, build, call, mpirun, numbers, words
+from formulas import (KINDS, PARTS, fixed_elements, formulas, ring_bytes, textbook_volume,
+                      unit_sizes)
+from hidden import overlap_of
+from tables import name_of, print_memory, print_overlap, print_times, print_traffic
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
+from common import Failure, build, call, mpirun, numbers, words  # noqa: E402
 
 STRATEGIES = ["none", "grad_op", "full", "hybrid"]
 PREFETCHES = ["none", "backward_pre", "backward_post"]
 RECOMPUTES = ["none", "block"]
 HYBRID_DATA = {4: 2, 8: 2}  # replicas of the shards
-KINDS = ["parameters", "gradients", "optimizer", "communication", "activations"]
-# What strategies send, and how much of it a ring of k ranks passes on for each byte handed in.
-RING = {"all_gather": lambda k: k - 1,
-        "reduce_scatter": lambda k: (k - 1) / k,
-        "all_reduce": lambda k: 2 * (k - 1) / k}
-PARTS = ["all_gather.shard.forward", "all_gather.shard.backward", "reduce_scatter.shard.backward",
-         "all_reduce.data.backward", "all_reduce.samples.backward"]
 OPTIONS = {"dim": 192, "depth": 6, "heads": 4, "decoder_dim": 96, "decoder_depth": 2, "patch": 4,
            "size": 32, "channels": 8, "batch": 16, "steps": 12, "skip": 3}
 QUICK = {"dim": 32, "depth": 2, "decoder_dim": 16, "decoder_depth": 1, "size": 16, "channels": 3,
          "batch": 4, "steps": 4, "skip": 1}
-FLOAT = 4
 GRAPH = """name: sharding
 seed: 7
 ingest: {{threads: 1}}
@@ -87,9 +85,6 @@ def parse_arguments():
     return arguments
 
 
-# --- the points ---------------------------------------------------------------------------------
-
-
 def prefetches_of(arguments, strategy, ranks, recompute):
     if strategy == "none" or ranks == 1:
         return ["backward_pre"]  # nothing is gathered
@@ -122,81 +117,6 @@ def points(arguments):
                                  "shard": ranks // data, "prefetch": prefetch,
                                  "recompute": recompute, "status": "ok", "note": "", "runs": []})
     return rows
-
-
-# --- what the formulas say ----------------------------------------------------------------------
-
-
-def unit_sizes(a):
-    """Elements of the parameters of each unit: stem, blocks, what follows them, decoder."""
-    pixels, positions = a.patch**2, (a.size // a.patch) ** 2
-
-    def block(d):
-        return [d, d, 3 * d * d, 3 * d, d * d, d, d, d, 4 * d * d, 4 * d, 4 * d * d, d]
-
-    d, e = a.dim, a.decoder_dim
-    stem = [a.channels * d * pixels, a.channels * d, a.channels * d, a.channels, 1, positions * d]
-    between = [d, d, e * d, e, e, positions * e]
-    end = [e, e, a.channels * pixels * e, a.channels * pixels]
-    return ([stem] + [block(d)] * a.depth + [between] + [block(e)] * a.decoder_depth + [end])
-
-
-def fixed_elements(a):
-    """Of them, those that are never trained, though they are held like all: decoder_pos_embed."""
-    return (a.size // a.patch) ** 2 * a.decoder_dim
-
-
-def padded(size, multiple):
-    return -(-size // multiple) * multiple
-
-
-def formulas(units, row):
-    """Bytes a rank holds by kind, and hands to collectives in a step, by docs of ShardingPlan.
-
-    P: elements of all units, each parameter padded to a cache line, each unit to equal shards.
-    """
-    s = row["shard"] if row["strategy"] != "none" else 1
-    sizes = [padded(sum(padded(p, 16) for p in unit), 16 * s) for unit in units]
-    every, last = FLOAT * sum(sizes), FLOAT * sizes[-1]
-    slots = FLOAT * (max(sizes[0::2]) + max(sizes[1::2]))
-    full = s > 1 and row["strategy"] in ("full", "hybrid")
-    held = {"parameters": every // s if full else every,
-            "gradients": every // s,
-            "optimizer": 2 * every // s,
-            "communication": (slots if s > 1 else 0) + (slots if full else 0)}
-    sent = dict.fromkeys(PARTS, 0)
-    if s > 1:
-        sent["all_gather.shard.forward"] = every // s
-        sent["all_gather.shard.backward"] = (every - last) // s if full else 0
-        sent["reduce_scatter.shard.backward"] = every
-        sent["all_reduce.data.backward"] = every // s if row["data"] > 1 else 0
-    elif row["ranks"] > 1:
-        sent["all_reduce.samples.backward"] = every
-    return every, held, sent
-
-
-def ring_bytes(row, sent):
-    """Bytes that leave a rank if every collective is a ring."""
-    ranks = {"shard": row["shard"], "data": row["data"], "samples": row["ranks"]}
-    total = 0
-    for part, size in sent.items():
-        collective, axis, _ = part.split(".")
-        total += RING[collective](ranks[axis]) * size
-    return total
-
-
-def textbook_volume(row):
-    """Ring volume of the strategy as published, in times the bytes of the parameters."""
-    k, s = row["ranks"], row["shard"]
-    if k == 1:
-        return 0
-    return {"none": 2 * (k - 1) / k,
-            "grad_op": 2 * (k - 1) / k,
-            "full": 3 * (k - 1) / k,
-            "hybrid": 3 * (s - 1) / s + 2 * (row["data"] - 1) / row["data"] / s}[row["strategy"]]
-
-
-# --- running ------------------------------------------------------------------------------------
 
 
 class Grid:
@@ -312,139 +232,6 @@ def combine(row):
         hidden = sum(run[f"{what}_hidden_seconds"] for run in runs)
         row[f"{what}_seconds"] = seconds / len(runs)
         row[f"{what}_hidden_share"] = hidden / seconds if seconds > 0 else ""
-
-
-# --- the trace ----------------------------------------------------------------------------------
-
-
-def overlap_of(trace, skip):
-    """Collectives of the backward pass, and what of them is hidden behind computing.
-
-    Seconds a step and rank, without the first steps: of reductions and gathers from their
-    submission to their end, of that while no thread was blocked by them, and of waits for gradients
-    after the backward pass.
-    """
-    events = trace["traceEvents"] if isinstance(trace, dict) else trace
-    ranks = {event["pid"] for event in events}
-    total = dict.fromkeys(("reductions_seconds", "reductions_hidden_seconds", "gathers_seconds",
-                           "gathers_hidden_seconds", "wait_seconds"), 0.0)
-    steps = 0
-    for rank in ranks:
-        own = [e for e in events if e["pid"] == rank and e["ph"] == "X"]
-        updates = sorted(e["ts"] + e["dur"] for e in own if e["cat"] == "optimizer")
-        begin = updates[skip - 1] if skip > 0 else 0
-        steps += len(updates) - skip
-        for e in own:
-            if e["ts"] < begin:
-                continue
-            if e["cat"] == "communication" and e["name"] == "wait for gradients":
-                total["wait_seconds"] += e["dur"]
-            if e["cat"] != "collective" or e["args"]["phase"] != "backward":
-                continue
-            collective, axis = e["name"].split()
-            if axis not in ("shard", "data", "samples"):
-                continue
-            what = "gathers" if collective == "all_gather" else "reductions"
-            taken = e["dur"] + e["args"]["queued_us"]
-            total[f"{what}_seconds"] += taken
-            total[f"{what}_hidden_seconds"] += max(0, taken - e["args"]["waited_us"])
-    return {name: value * 1e-6 / steps for name, value in total.items()}
-
-
-# --- tables -------------------------------------------------------------------------------------
-
-
-def mb(size):
-    return f"{size / 1e6:.3f}"
-
-
-def name_of(row):
-    mesh = f" {row['data']}x{row['shard']}" if row["data"] > 1 else ""
-    return row["strategy"] + mesh
-
-
-def print_table(title, head, rows):
-    print(f"\n{title}")
-    widths = [max(len(str(line[i])) for line in [head, *rows]) for i in range(len(head))]
-    for line in [head, *rows]:
-        cells = [str(cell).ljust(width) if i < 2 else str(cell).rjust(width)
-                 for i, (cell, width) in enumerate(zip(line, widths))]
-        print("  " + "  ".join(cells).rstrip())
-
-
-def print_times(rows):
-    lines = []
-    for row in rows:
-        ratio = f"{row['step_ratio']:.2f}" if "step_ratio" in row else ""
-        lines.append([row["ranks"], name_of(row), row["prefetch"], row["recompute"],
-                      f"{row['step_seconds'] * 1e3:.1f}",
-                      f"{row['fastest_step_seconds'] * 1e3:.1f}", ratio])
-    print_table("Step time: median, fastest, ratio to none on the same ranks with the same recompute",
-                ["ranks", "strategy", "prefetch", "recompute", "ms", "fastest", "ratio"], lines)
-
-
-def first_of_each(rows, *keys):
-    chosen = {}
-    for row in rows:
-        chosen.setdefault(tuple(row[key] for key in keys), []).append(row)
-    return chosen.values()
-
-
-def verdict(group, names):
-    """Whether all measured points of a row are as the formulas say."""
-    wrong = {name for row in group for name in row["wrong"].split() if name in names}
-    return "equal" if not wrong else "DIFFERENT: " + " ".join(sorted(wrong))
-
-
-def print_memory(rows):
-    lines = []
-    for group in first_of_each(rows, "ranks", "strategy", "recompute"):
-        row = group[0]
-        cells = []
-        for kind in KINDS:
-            seen, formula = mb(row[f"{kind}_bytes"]), mb(row[f"{kind}_formula_bytes"])
-            cells.append(f"{seen} / {formula}")
-        lines.append([row["ranks"], name_of(row), row["recompute"], *cells, verdict(group, KINDS)])
-    print_table("Memory of a rank, MB, measured / formula (activations: / predicted)",
-                ["ranks", "strategy", "recompute", *KINDS, "bytes"], lines)
-
-
-def print_traffic(rows):
-    lines = []
-    for group in first_of_each([row for row in rows if row["ranks"] > 1], "ranks", "strategy"):
-        row = group[0]
-        cells = []
-        for part in PARTS:
-            seen, formula = row[f"{part}_bytes"], row[f"{part}_formula_bytes"]
-            cells.append(f"{mb(seen)} / {mb(formula)}" if seen or formula else "-")
-        lines.append([row["ranks"], name_of(row), *cells, mb(row["ring_bytes"]),
-                      f"{row['ring_bytes'] / row['whole_bytes']:.3f}",
-                      f"{textbook_volume(row):.3f}",
-                      verdict(group, [p for other in group for p in other["wrong"].split()
-                                      if p not in KINDS])])
-    print_table("Handed in by a rank in a step, MB, measured / formula; sent by rings, and that and "
-                "the published volume\n(methods: DDP and ZeRO-2 2, ZeRO-3 3, each times (k-1)/k) in "
-                "times the parameters",
-                ["ranks", "strategy", *("{} {} {}".format(*part.split(".")) for part in PARTS),
-                 "ring MB", "times", "published", "bytes"], lines)
-
-
-def print_overlap(rows):
-    lines = []
-    for row in rows:
-        if row["ranks"] == 1:
-            continue
-        shares = [f"{row[f'{what}_hidden_share']:.2f}" if row[f"{what}_hidden_share"] != "" else "-"
-                  for what in ("reductions", "gathers")]
-        lines.append([row["ranks"], name_of(row), row["prefetch"], row["recompute"],
-                      f"{row['reductions_seconds'] * 1e3:.1f}", shares[0],
-                      f"{row['gathers_seconds'] * 1e3:.1f}", shares[1],
-                      f"{row['wait_seconds'] * 1e3:.1f}"])
-    print_table("Collectives of the backward pass, ms a step and rank from their submission to their "
-                "end, the share\nof that during which no thread was blocked by them, and the wait for "
-                "gradients after the backward pass",
-                ["ranks", "strategy", "prefetch", "recompute", "reductions", "share", "gathers",
-                 "share", "wait"], lines)
 
 
 def write_csv(path, rows):

@@ -6,7 +6,7 @@
 set -euo pipefail
 export LC_ALL=C
 
-repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 trib=${TRIB:-$repository/build/release/trib}
 bench_kernels=${BENCH_KERNELS:-$repository/build/release/bench/bench_kernels}
 scratch=$(mktemp -d)
