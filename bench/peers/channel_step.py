@@ -14,17 +14,12 @@ torch.autocast: weights stay float32 and are converted where they are used.
 
 Axes: b sample, c channel, n token, p pixel of a patch, d feature, h head, e feature of a head.
 """
-import argparse
-import json
-import resource
-import statistics
-import time
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vit_step import read_safetensors
+import training
+from vit_step import Block
 
 PRESETS = {
     "channels_80": dict(channels=80, height=32, width=64, patch=2, dim=256, depth=8, heads=8),
@@ -81,23 +76,6 @@ class ChannelAttention(nn.Module):
         return self.proj((weights @ v).reshape(batch, positions, dim))
 
 
-class Block(nn.Module):
-    def __init__(self, dim, heads):
-        super().__init__()
-        self.heads = heads
-        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.qkv, self.proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
-        self.fc1, self.fc2 = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
-
-    def forward(self, x):
-        batch, tokens, dim = x.shape
-        qkv = self.qkv(self.norm1(x)).reshape(batch, tokens, 3, self.heads, dim // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        weights = (q @ k.transpose(-2, -1) * (dim // self.heads) ** -0.5).softmax(-1)
-        x = x + self.proj((weights @ v).transpose(1, 2).reshape(batch, tokens, dim))
-        return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
-
-
 class ChannelModel(nn.Module):
     def __init__(self, channels, height, width, patch, dim, depth, heads, form):
         super().__init__()
@@ -128,74 +106,41 @@ def name_of(parameter):
                         ("head.", "head.0.")):
         if parameter.startswith(start):
             return name + parameter[len(start):]
-    for short, name in ((".qkv.", ".attn.qkv."), (".proj.", ".attn.proj."), (".fc", ".mlp.fc")):
-        parameter = parameter.replace(short, name)
     return parameter
 
 
 def check(model, path):
-    """Largest difference of the loss and of each gradient, relative to the gradient's largest."""
-    ours = read_safetensors(path)
+    """Compare the loss and all gradients."""
+    ours = training.read_safetensors(path)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(ours["parameter." + name_of(name)].reshape(parameter.shape))
     loss = F.mse_loss(model(ours["x"]), ours["target"])
     loss.backward()
-    differences = {"loss": abs(loss.item() / ours["loss"].item() - 1)}
-    for name, parameter in model.named_parameters():
-        if name != "position":  # fixed in ours
-            own = ours["gradient." + name_of(name)].reshape(parameter.shape)
-            differences[name] = ((parameter.grad - own).abs().max() / own.abs().max()).item()
-    worst = max(differences, key=differences.get)
-    print(json.dumps({"loss": loss.item(), "of_loss": differences["loss"],
-                      "largest": differences[worst], "at": worst}))
-    return 0 if differences[worst] < 1e-3 else 1
+    return training.verdict(loss, ours, {
+        name: training.difference(parameter.grad, ours["gradient." + name_of(name)])
+        for name, parameter in model.named_parameters()
+        if name != "position"})  # fixed in ours
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = training.parser(__doc__.split("\n")[0], batch=4, steps=5)
     parser.add_argument("preset", choices=PRESETS)
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--embedding", choices=["bmm", "conv"], default="bmm")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=5)
-    parser.add_argument("--check", metavar="FILE")
-    options = parser.parse_args()
-
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(7)
+    options = training.parse(parser)
     shape = PRESETS[options.preset]
     model = ChannelModel(form=options.embedding, **shape)
     if options.check:
         return check(model, options.check)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.05)
     image = (options.batch, shape["channels"], shape["height"], shape["width"])
     x, target = torch.randn(image), torch.randn(image)
 
-    def step():
-        with torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bf16"):
+    def loss_of(autocast):
+        with autocast():
             prediction = model(x)
-        loss = F.mse_loss(prediction.float(), target)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
+        return F.mse_loss(prediction.float(), target)
 
-    step()  # memory is taken, primitives are made
-    times, losses = [], []
-    for _ in range(options.steps):
-        start = time.perf_counter()
-        losses.append(step())
-        times.append(time.perf_counter() - start)
-    seconds = statistics.median(times)
-    print(json.dumps({
-        "torch": torch.__version__, "preset": options.preset, "precision": options.precision,
-        "embedding": options.embedding, "threads": options.threads, "batch": options.batch,
-        "parameters": sum(p.numel() for p in model.parameters()), "step_seconds": seconds,
-        "samples_per_second": options.batch / seconds,
-        "rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "loss": losses[-1]}))
+    training.measure(model, loss_of, options, preset=options.preset, embedding=options.embedding)
     return 0
 
 

@@ -10,14 +10,12 @@ prefetch. The crop of a sample is drawn from its number, so no lists travel betw
 Prints JSON: samples a second from after the warm-up, the batches handed out by then apart.
 """
 
-import argparse
-import json
-import time
-
 import h5py
 import numpy
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
+
+import loading
 
 
 class RandomCrops(Dataset):
@@ -44,35 +42,13 @@ class RandomCrops(Dataset):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file")
+    parser = loading.parser(__doc__.splitlines()[0], samples=500, warmup=100, size=32)
     parser.add_argument("--dataset", default="reflectance")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--samples", type=int, default=500)
-    parser.add_argument("--warmup", type=int, default=100)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--cache-mb", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
-
-    torch.set_num_threads(1)
-    total = options.warmup + options.samples
-    crops = RandomCrops(options.file, options.dataset, options.size, total,
-                        options.cache_mb << 20, options.seed)
-    loader = DataLoader(crops, batch_size=options.batch, num_workers=options.workers,
-                        persistent_workers=options.workers > 0, drop_last=True,
-                        prefetch_factor=4 if options.workers > 0 else 2)
-    seen = 0
-    start_seen = start = None
-    for batch in loader:
-        if start is None and seen >= options.warmup:
-            start, start_seen = time.perf_counter(), seen
-        seen += len(batch)
-    seconds = time.perf_counter() - start
-    print(json.dumps({"samples": seen - start_seen, "seconds": seconds,
-                      "samples_per_second": (seen - start_seen) / seconds,
-                      "shape": list(batch.shape)}))
+    crops = RandomCrops(options.file, options.dataset, options.size,
+                        options.warmup + options.samples, options.cache_mb << 20, options.seed)
+    loading.measure(crops, options)
 
 
 if __name__ == "__main__":

@@ -10,15 +10,13 @@ worker (GDAL_CACHEMAX, 5 % of the memory unless set). Prints JSON: samples a sec
 warm-up, the batches handed out by then apart.
 """
 
-import argparse
-import json
-import time
-
 import numpy
 import rasterio
 import torch
 from rasterio.windows import Window
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
+
+import loading
 
 
 class RandomWindows(Dataset):
@@ -44,34 +42,12 @@ class RandomWindows(Dataset):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--samples", type=int, default=2000)
-    parser.add_argument("--warmup", type=int, default=500)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--size", type=int, default=128)
+    parser = loading.parser(__doc__.splitlines()[0], samples=2000, warmup=500, size=128)
     parser.add_argument("--scale", type=float, default=1e-4)
-    parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
-
-    torch.set_num_threads(1)
-    total = options.warmup + options.samples
-    windows = RandomWindows(options.file, options.size, total, numpy.float32(options.scale),
-                            options.seed)
-    loader = DataLoader(windows, batch_size=options.batch, num_workers=options.workers,
-                        persistent_workers=options.workers > 0, drop_last=True,
-                        prefetch_factor=4 if options.workers > 0 else 2)
-    seen = 0
-    start_seen = start = None
-    for batch in loader:
-        if start is None and seen >= options.warmup:
-            start, start_seen = time.perf_counter(), seen
-        seen += len(batch)
-    seconds = time.perf_counter() - start
-    print(json.dumps({"samples": seen - start_seen, "seconds": seconds,
-                      "samples_per_second": (seen - start_seen) / seconds,
-                      "shape": list(batch.shape)}))
+    windows = RandomWindows(options.file, options.size, options.warmup + options.samples,
+                            numpy.float32(options.scale), options.seed)
+    loading.measure(windows, options)
 
 
 if __name__ == "__main__":

@@ -12,18 +12,11 @@ samples a second, peak resident memory.
 bf16 is torch.autocast: weights stay float32 and are converted where they are used.
 """
 
-import argparse
-import contextlib
-import json
-import resource
-import statistics
-import struct
-import time
-
-import numpy
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+import training
 
 
 class Attention(nn.Module):
@@ -86,18 +79,6 @@ class VisionTransformer(nn.Module):
         return image.permute(0, 2, 4, 3, 5, 1).reshape(b, -1, p * p * c)
 
 
-def read_safetensors(path):
-    with open(path, "rb") as file:
-        length, = struct.unpack("<Q", file.read(8))
-        header, data = json.loads(file.read(length)), file.read()
-    tensors = {}
-    for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        values = numpy.frombuffer(data[begin:end], dtype=numpy.float32).reshape(entry["shape"])
-        tensors[name] = torch.from_numpy(values.copy())
-    return tensors
-
-
 def take_parameters(model, ours):
     """Those of the same name as they are. A channel's embedding and weight make up the Conv2d's."""
     weight = ours["parameter.var_agg.weight"].flatten()  # [C]
@@ -112,87 +93,47 @@ def take_parameters(model, ours):
                 parameter.copy_(ours["parameter." + name.replace("head.", "head.0.")])
 
 
-def check(path, options):
-    """Largest difference of the loss and of each gradient, relative to the gradient's largest."""
-    ours = read_safetensors(path)
-    model = make_model(options)
+def check(model, path):
+    """Compare the loss and all gradients."""
+    ours = training.read_safetensors(path)
     take_parameters(model, ours)
     loss = F.mse_loss(model(ours["x"]), model.patches(ours["target"]))
     loss.backward()
-    differences = {"loss": abs(loss.item() / ours["loss"].item() - 1)}
-    for name, parameter in model.named_parameters():
-        if not name.startswith(("patch_embed", "pos_embed")):  # the latter is fixed in ours
-            own = ours["gradient." + name.replace("head.", "head.0.")]
-            differences[name] = ((parameter.grad - own).abs().max() / own.abs().max()).item()
+    differences = {
+        name: training.difference(parameter.grad,
+                                  ours["gradient." + name.replace("head.", "head.0.")])
+        for name, parameter in model.named_parameters()
+        if not name.startswith(("patch_embed", "pos_embed"))}  # the latter is fixed in ours
     # Of the Conv2d, through what its weight is made of.
-    own = ours["gradient.token_embeds.proj_weights"][:, :, 0]
     weight = ours["parameter.var_agg.weight"].flatten()
-    peer = model.patch_embed.weight.grad.transpose(0, 1) * weight[:, None, None, None]
-    differences["patch_embed.weight"] = ((peer - own).abs().max() / own.abs().max()).item()
-    worst = max(differences, key=differences.get)
-    print(json.dumps({"loss": loss.item(), "of_loss": differences["loss"],
-                      "largest": differences[worst], "at": worst}))
-    return 0 if differences[worst] < 1e-3 else 1
-
-
-def make_model(options):
-    return VisionTransformer(3, options.size, options.patch, options.dim, options.depth,
-                             options.heads)
-
-
-def measure(options):
-    model = make_model(options)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95),
-                                  weight_decay=0.05)
-    x = torch.rand(options.batch, 3, options.size, options.size) * 2 - 1
-    target = model.patches(torch.rand_like(x) * 2 - 1)
-
-    def autocast():
-        if options.precision == "fp32":
-            return contextlib.nullcontext()
-        return torch.autocast("cpu", dtype=torch.bfloat16)
-
-    def step():
-        optimizer.zero_grad(set_to_none=True)
-        with autocast():
-            prediction = model(x)
-        loss = F.mse_loss(prediction.float(), target)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    seconds = []
-    for i in range(options.warmup + options.steps):
-        start = time.perf_counter()
-        loss = step()
-        if i >= options.warmup:
-            seconds.append(time.perf_counter() - start)
-    median = statistics.median(seconds)
-    print(json.dumps({
-        "torch": torch.__version__, "precision": options.precision, "threads": options.threads,
-        "batch": options.batch, "parameters": sum(p.numel() for p in model.parameters()),
-        "step_seconds": median, "samples_per_second": options.batch / median,
-        "rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "loss": loss}))
-    return 0
+    differences["patch_embed.weight"] = training.difference(
+        model.patch_embed.weight.grad.transpose(0, 1) * weight[:, None, None, None],
+        ours["gradient.token_embeds.proj_weights"])
+    return training.verdict(loss, ours, differences)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--warmup", type=int, default=2)
+    parser = training.parser(__doc__.splitlines()[0], batch=16, steps=10)
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--patch", type=int, default=8)
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--depth", type=int, default=12)
     parser.add_argument("--heads", type=int, default=6)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--check", metavar="FILE")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(7)
-    return check(options.check, options) if options.check else measure(options)
+    options = training.parse(parser)
+    model = VisionTransformer(3, options.size, options.patch, options.dim, options.depth,
+                              options.heads)
+    if options.check:
+        return check(model, options.check)
+    x = torch.rand(options.batch, 3, options.size, options.size) * 2 - 1
+    target = model.patches(torch.rand_like(x) * 2 - 1)
+
+    def loss_of(autocast):
+        with autocast():
+            prediction = model(x)
+        return F.mse_loss(prediction.float(), target)
+
+    training.measure(model, loss_of, options)
+    return 0
 
 
 if __name__ == "__main__":
