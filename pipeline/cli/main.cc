@@ -25,6 +25,7 @@
 #include "pipeline/graph/suggest.h"
 #include "pipeline/observe/environment.h"
 #include "pipeline/run/run.h"
+#include "pipeline/run/validate.h"
 #include "pipeline/stage/registry.h"
 #include "pipeline/stages/builtin.h"
 
@@ -119,12 +120,14 @@ int main_of(int argc, char** argv) {
                           "Folder of this run, which must be new or empty unless it is resumed; "
                           "left out: a fresh one below the graph's `runs`");
   std::string bind = "none";
-  run_command
-      ->add_option("--bind", bind,
-                   "Keep ranks on cores of their own, and each computing thread on one of them "
-                   "(core) or on one NUMA node of them (numa); none leaves that to the launcher")
-      ->check(CLI::IsMember({"core", "numa", "none"}))
-      ->capture_default_str();
+  const auto add_bind = [&](CLI::App* command, const char* sentence) {
+    command->add_option("--bind", bind, sentence)
+        ->check(CLI::IsMember({"core", "numa", "none"}))
+        ->capture_default_str();
+  };
+  add_bind(run_command,
+           "Keep ranks on cores of their own, and each computing thread on one of them (core) or "
+           "on one NUMA node of them (numa); none leaves that to the launcher");
   run_command->add_flag("--resume", run.resume,
                         "Go on from the newest whole checkpoint of --run-dir, or of the latest run "
                         "of this name; start if there is none");
@@ -153,7 +156,13 @@ int main_of(int argc, char** argv) {
       "validate", "Check a graph against its files; report every mistake and the memory of a rank");
   add_graph(validate_command, validate.graph, validate.sets);
   validate_command->add_flag("--json", validate.json, "Print JSON");
-  validate_command->callback([&] { validate_graph(validate, registry); });
+  add_bind(validate_command,
+           "What the run will be given: memory is foreseen for its number of threads, with as many "
+           "of its ranks on a node like this one as that has cores for");
+  validate_command->callback([&] {
+    validate.bind = bind_of(bind);
+    validate_graph(validate, registry);
+  });
 
   std::string show_graph;
   std::vector<std::string> show_sets;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "pipeline/engine/ingest.h"
+#include "pipeline/engine/collate.h"
 
 namespace trib::pipeline {
 

@@ -166,6 +166,20 @@ Binding plan_binding(const std::vector<RankPlace>& places, int rank, Bind bind,
   return binding;
 }
 
+int foresee_threads(int ranks, Bind bind) {
+  const cpu_set_t allowed = own_affinity();
+  const std::int64_t cores =
+      bind == Bind::none ? CPU_COUNT(&allowed) : std::ssize(cores_of(allowed, ""));
+  const std::vector<RankPlace> places(static_cast<std::size_t>(std::clamp<std::int64_t>(
+                                          ranks, 1, std::max<std::int64_t>(cores, 1))),
+                                      RankPlace{.host = 0, .allowed = allowed});
+  int most = 1;
+  for (int rank = 0; rank < std::ssize(places); ++rank) {
+    most = std::max(most, plan_binding(places, rank, bind).compute_threads);
+  }
+  return most;
+}
+
 void apply_to_process(const Binding& binding) {
   if (binding.bind == Bind::none) return;
   for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {

@@ -54,6 +54,10 @@ struct Binding {
 Binding plan_binding(const std::vector<RankPlace>& places, int rank, Bind bind,
                      const std::string& synthetic = "");
 
+/// The most computing threads that plan_binding() will give a rank of a run of `ranks`, if all of
+/// them are started on this node without binding, or as many as it has cores for.
+int foresee_threads(int ranks, Bind bind);
+
 /// Keep the threads there are, and those they will start, on the rank's cores.
 void apply_to_process(const Binding& binding);
 

@@ -23,8 +23,11 @@ bool Failure::record_current(const std::string& node, const std::string& subject
   }
   const std::lock_guard lock(mutex_);
   if (error_) return false;
-  const std::string at = subject.empty() ? "" : fmt::format(" ({})", subject);
-  error_.emplace(exit_code, fmt::format("node '{}'{}: {}", node, at, message));
+  if (!node.empty()) {
+    const std::string at = subject.empty() ? "" : fmt::format(" ({})", subject);
+    message = fmt::format("node '{}'{}: {}", node, at, message);
+  }
+  error_.emplace(exit_code, message);
   happened_ = true;
   return true;
 }

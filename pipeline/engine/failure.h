@@ -13,7 +13,8 @@ namespace trib::pipeline {
 /// Keeps the first error; those after it are consequences. Thread-safe.
 class Failure {
  public:
-  /// Record the exception being handled, with the node and what it was working on.
+  /// Record the exception being handled, with the node and what it was working on
+  /// (if a node was).
   /// Returns whether it was the first.
   bool record_current(const std::string& node, const std::string& subject);
   bool happened() const { return happened_; }

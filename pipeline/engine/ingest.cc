@@ -16,7 +16,8 @@
 
 namespace trib::pipeline {
 
-Ingest::Ingest(Plan& plan, Threads& threads) : plan_(plan), watch_(threads) {
+Ingest::Ingest(Plan& plan, Threads& threads)
+    : plan_(plan), io_threads_(static_cast<std::size_t>(threads.io())), watch_(threads) {
   for (std::size_t s = 0; s < plan_.sources().size(); ++s) {
     const PlannedNode& node = source_of(static_cast<int>(s));
     for (UnreadableFile& file : node.source->unreadable_files()) {
@@ -191,141 +192,6 @@ PacketPtr Ingest::apply(const PlannedNode& node, const PacketPtr& input, bool ta
   return output;
 }
 
-PacketPtr Ingest::load(Split split, ReadTask task, const std::vector<int>& transforms) const {
-  auto packet = std::make_shared<Packet>();
-  packet->split = split;
-  packet->requests = std::move(task.requests);
-  const SampleRequest first = packet->requests.front();
-  const PlannedNode* node = &source_of(first.source);
-  try {
-    try {
-      packet->samples.push_back(read_of(split, first, {})());
-    } catch (...) {
-      const std::exception_ptr fault = skip_if_allowed(*node, *packet);
-      if (fault != nullptr) std::rethrow_exception(fault);
-    }
-    for (const int at : transforms) {
-      node = &plan_.nodes()[static_cast<std::size_t>(at)];
-      packet = apply(*node, packet, true);
-    }
-  } catch (...) {
-    Failure failure;
-    failure.record_current(node->name(), plan_.describe(split, first));
-    failure.rethrow();
-  }
-  return packet;
-}
-
-void Ingest::load_all(Split split, std::vector<ReadTask> tasks, const std::vector<int>* transforms,
-                      const std::function<void(const Packet&)>& visit) const {
-  Failure failure;
-  std::mutex mutex;
-  std::condition_variable all_done;
-  std::size_t left = tasks.size();
-  for (ReadTask& task : tasks) {
-    const SampleRequest first = task.requests.front();
-    const auto finish = [&, first](PacketPtr packet, const std::exception_ptr& error) {
-      const PlannedNode* node = &source_of(first.source);
-      try {
-        if (error != nullptr) std::rethrow_exception(error);
-        for (const int at :
-             transforms != nullptr
-                 ? *transforms
-                 : plan_.sources()[static_cast<std::size_t>(first.source)].transforms) {
-          if (packet == nullptr) break;
-          node = &plan_.nodes()[static_cast<std::size_t>(at)];
-          packet = apply(*node, packet, true);
-        }
-        if (packet != nullptr) visit(*packet);
-      } catch (...) {
-        failure.record_current(node->name(), plan_.describe(split, first));
-      }
-      packet.reset();
-      const std::lock_guard lock(mutex);
-      if (--left == 0) all_done.notify_one();
-    };
-    start_read(
-        split, std::move(task),
-        [&failure] { return failure.happened() ? std::nullopt : std::optional(SampleSlot()); },
-        finish);
-  }
-  std::unique_lock lock(mutex);
-  all_done.wait(lock, [&] { return left == 0; });
-  failure.rethrow();
-}
-
-namespace {
-
-// This rank's share of the first `count` samples of an epoch. Few pieces of many items tell more of
-// the data than many pieces of few, so pieces are taken evenly.
-std::vector<ReadTask> first_tasks(SamplerOptions options, std::int64_t count) {
-  const auto samples = [&](std::int32_t cap) {
-    std::int64_t total = 0;
-    for (const auto& pieces : options.pieces) {
-      for (const std::int32_t p : pieces) total += std::min(p, cap);
-    }
-    return total;
-  };
-  std::int32_t cap = 1;
-  while (samples(cap) < count && samples(cap) < samples(cap + 1)) ++cap;
-  for (auto& pieces : options.pieces) {
-    for (std::int32_t& p : pieces) p = std::min(p, cap);
-  }
-  // One batch, of which each rank gets a contiguous share; what rounding adds is left out.
-  const auto end = static_cast<std::uint64_t>(count);
-  options.batch_size = (count + options.ranks - 1) / options.ranks * options.ranks;
-  options.shuffle_window = 0;
-  options.epochs = 1;
-  options.consumed = {};  // a run that goes on sees the same ones
-  Sampler sampler(std::move(options));
-  std::vector<ReadTask> tasks;
-  while (std::optional<ReadTask> task = sampler.next()) {
-    if (task->requests.front().position >= end) break;
-    std::erase_if(task->requests, [&](const SampleRequest& r) { return r.position >= end; });
-    tasks.push_back(std::move(*task));
-  }
-  return tasks;
-}
-
-}  // namespace
-
-void Ingest::measure(ops::Communicator& communicator, const std::string& run_folder) {
-  mapped_.clear();
-  for (std::size_t i = 0; i < plan_.nodes().size(); ++i) {
-    const PlannedNode& node = plan_.nodes()[i];
-    if (node.transform == nullptr) continue;
-    // The stages between the source and this one; they have been measured before it.
-    std::vector<int> before;
-    int at = node.inputs.front();
-    for (; plan_.nodes()[static_cast<std::size_t>(at)].source == nullptr;
-         at = plan_.nodes()[static_cast<std::size_t>(at)].inputs.front()) {
-      before.insert(before.begin(), at);
-    }
-    const auto feed = [&](std::int64_t count,
-                          const std::function<void(std::int64_t, const Sample&)>& visit) {
-      SamplerOptions options = plan_.sampler_options(Split::train);
-      for (std::size_t s = 0; s < options.pieces.size(); ++s) {
-        const SourcePath& path = plan_.sources()[s];
-        if (path.source != at) {
-          options.pieces[s].clear();
-        } else if (std::find(before.begin(), before.end(), path.expanding) == before.end()) {
-          // The stage sees whole images.
-          for (std::int32_t& pieces : options.pieces[s]) pieces = std::min(pieces, 1);
-        }
-      }
-      load_all(Split::train, first_tasks(std::move(options), count), &before,
-               [&](const Packet& packet) {
-                 for (const Sample& sample : packet.samples) {
-                   visit(static_cast<std::int64_t>(sample.request.position), sample);
-                 }
-               });
-    };
-    const trace::Span span("measure", node.name());
-    node.transform->measure(feed, communicator, run_folder);
-  }
-  find_mapped();
-}
-
 void Ingest::find_mapped() {
   mapped_.resize(plan_.sources().size());
   for (std::size_t s = 0; s < mapped_.size(); ++s) {
@@ -361,59 +227,9 @@ std::unique_ptr<BatchMemory> Ingest::batch_memory(const Sampler& order) const {
                                        shape(info.own_targets));
 }
 
-std::vector<Sample> Ingest::held_out(std::int64_t count) const {
-  std::vector<ReadTask> tasks = first_tasks(plan_.sampler_options(Split::eval), count);
-  std::mutex mutex;
-  std::map<std::uint64_t, Sample> by_position;
-  load_all(Split::eval, std::move(tasks), nullptr, [&](const Packet& packet) {
-    const std::lock_guard lock(mutex);
-    for (const Sample& sample : packet.samples) {
-      by_position.emplace(sample.request.position, sample);
-    }
-  });
-  std::vector<Sample> samples;
-  samples.reserve(by_position.size());
-  for (auto& [position, sample] : by_position) samples.push_back(std::move(sample));
-  return samples;
-}
-
 std::vector<Ingest::Skipped> Ingest::skipped() const {
   const std::lock_guard lock(mutex_);
   return skipped_;
-}
-
-namespace {
-
-Tensor stack(const std::vector<Sample>& samples, Tensor Sample::*field) {
-  const Tensor& first = samples.front().*field;
-  if (!first.defined()) return {};
-  std::vector<Tensor> parts;
-  for (const Sample& sample : samples) parts.push_back(sample.*field);
-  if (Tensor whole = Tensor::joined(parts); whole.numel() > 0) return whole;
-  Shape shape{static_cast<std::int64_t>(samples.size())};
-  for (const std::int64_t extent : first.shape()) shape.push_back(extent);
-  Tensor stacked = Tensor::empty(shape, DType::f32, MemoryKind::ingest);
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    const Tensor& one = samples[i].*field;
-    expect_shape(one, samples[i].provenance.file, first.shape());
-    Tensor slot = stacked.select(0, static_cast<std::int64_t>(i));
-    one.copy_to(slot);
-  }
-  return stacked;
-}
-
-}  // namespace
-
-Batch collate(std::vector<Sample> samples) {
-  Batch batch;
-  batch.x_bchw = stack(samples, &Sample::x_cyx);
-  batch.target_bvhw = stack(samples, &Sample::target_vyx);
-  for (Sample& sample : samples) {
-    batch.lead_hours.push_back(sample.lead_hours);
-    batch.provenance.push_back(std::move(sample.provenance));
-    batch.requests.push_back(sample.request);
-  }
-  return batch;
 }
 
 }  // namespace trib::pipeline

@@ -36,9 +36,16 @@ class Ingest {
   void hurry() const;
   /// Apply one stage. With `take` the samples of `input` are used up, else they are shared.
   PacketPtr apply(const PlannedNode& node, const PacketPtr& input, bool take) const;
-  /// The samples of a task as they leave the last of `transforms`, read by the calling thread,
-  /// however long it takes. An error names node and item.
-  PacketPtr load(Split split, ReadTask task, const std::vector<int>& transforms) const;
+
+  /// Gets the samples of a task as they are batched, and the number of its list.
+  using Visit = std::function<void(std::size_t list, const Packet&)>;
+  /// Read lists of tasks, as many at a time as there are I/O threads, and the tasks of each one
+  /// after another: calls of `visit` for one list do not overlap and are in its order. Throws the
+  /// first error; one of a read or a stage names node and item.
+  void load_lists(Split split, std::vector<std::vector<ReadTask>> lists, const Visit& visit) const;
+  /// The same for tasks in any order.
+  void load_all(Split split, std::vector<ReadTask> tasks,
+                const std::function<void(const Packet&)>& visit) const;
 
   /// Let every stage that asks learn from the first training samples. From then on sources map
   /// values for the stages behind them that do nothing else.
@@ -59,12 +66,12 @@ class Ingest {
   std::string last_reason() const;
 
  private:
+  class Pass;
+
   void leave_out(Packet& packet, const std::string& reason) const;
-  /// Call visit(packet), in parallel, with the samples of each task as they leave the last of
-  /// `transforms`; null: of all on the way to the batch. Throws the first error, which names node
-  /// and item.
-  void load_all(Split split, std::vector<ReadTask> tasks, const std::vector<int>* transforms,
-                const std::function<void(const Packet&)>& visit) const;
+  /// load_all() up to the last of `transforms`; null: all on the way to the batch.
+  void load_each(Split split, std::vector<ReadTask> tasks, const std::vector<int>* transforms,
+                 const std::function<void(const Packet&)>& visit) const;
   /// List the item of a packet as skipped because of what `node` said. Throws DataError if its
   /// source may skip no more.
   void note_skip(const PlannedNode& node, Packet& packet, const std::string& error) const;
@@ -84,14 +91,12 @@ class Ingest {
   const PlannedNode& source_of(int source) const;
 
   Plan& plan_;
+  const std::size_t io_threads_;
   std::vector<Mapped> mapped_;  // [source], once all is measured
   mutable ReadWatch watch_;
   mutable std::mutex mutex_;
   mutable std::vector<Skipped> skipped_;
   mutable std::string last_reason_;
 };
-
-/// Stack samples of one shape into a batch.
-Batch collate(std::vector<Sample> samples);
 
 }  // namespace trib::pipeline

@@ -69,7 +69,13 @@ struct ReadBytes {
   std::int64_t working = 0;  ///< in a stage, where both what goes in and what comes out exist
 };
 
+/// The mesh that a graph asks for.
+ops::MeshShape mesh_of(const GraphDefinition& graph);
+
 struct PlanOptions {
+  /// Of a rank of the graph's mesh.
+  static PlanOptions of(const GraphDefinition& graph, int rank, int compute_threads);
+
   std::uint64_t seed = 0;
   ops::MeshShape mesh;
   ops::MeshCoordinates place;  ///< of this rank
@@ -100,6 +106,8 @@ class Plan {
   const std::optional<TrainingPlan>& training() const { return training_; }
   /// The model, null if the graph has none.
   std::shared_ptr<model::Model> model() const;
+  /// Its parameters, null if the graph has none.
+  const model::ParameterTable* parameter_table() const;
   /// Batches of this rank that make one update.
   std::int64_t micro_batches() const { return training_ ? training_->sharding.accumulate : 1; }
   /// How parameters and what belongs to them are shared by the ranks of a training.

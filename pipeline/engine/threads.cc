@@ -3,19 +3,16 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <cstdlib>
 #include <exception>
 #include <mutex>
 #include <utility>
 #include <vector>
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <tbb/concurrent_queue.h>
 #include <tbb/global_control.h>
 #include <tbb/task_arena.h>
 #include <tbb/task_group.h>
-#include <unistd.h>
 
 #include "ops/base/error.h"
 #include "pipeline/engine/abandoned.h"
@@ -28,17 +25,6 @@ namespace {
 constexpr int kMaxThreads = 2 * kMaxComputeThreads;  // memory regions of Debian's OpenBLAS
 
 }  // namespace
-
-int default_compute_threads() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  const int allowed = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-  const int online = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
-  const char* local_size = std::getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
-  const int ranks = local_size != nullptr ? std::max(std::atoi(local_size), 1) : 1;
-  const bool bound = allowed < online;
-  return std::clamp(bound ? allowed : allowed / ranks, 1, kMaxComputeThreads);
-}
 
 // TBB's arenas cannot grow. So what is to be done on I/O threads stands in a queue, for each body
 // an arena with free threads gets the task to take the next one, and a thread that is blocked for

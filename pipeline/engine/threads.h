@@ -13,10 +13,6 @@ namespace trib::pipeline {
 /// As many as OpenBLAS has buffers for, and I/O threads need some too.
 inline constexpr int kMaxComputeThreads = 32;
 
-/// Cores this process may compute on, as far as it knows without asking other ranks: those it is
-/// bound to, or its share of the node's if the launcher bound nothing. See plan_binding().
-int default_compute_threads();
-
 /// One of the groups the I/O threads are in; see Threads::replace_io_thread().
 using IoThread = std::size_t;
 

@@ -10,7 +10,7 @@
 
 #include "model/metrics.h"
 #include "ops/base/error.h"
-#include "pipeline/engine/ingest.h"
+#include "pipeline/engine/collate.h"
 #include "pipeline/observe/trace.h"
 
 namespace trib::pipeline {

@@ -11,12 +11,14 @@
 
 #include "io/prepared/prepared_source.h"
 #include "ops/base/error.h"
+#include "pipeline/engine/rank_group.h"
 #include "pipeline/engine/threads.h"
+#include "pipeline/engine/warnings.h"
 #include "pipeline/graph/value_json.h"
 #include "pipeline/observe/progress.h"
 #include "pipeline/observe/run_folder.h"
+#include "pipeline/prepare/data_pass.h"
 #include "pipeline/prepare/prepared_split.h"
-#include "pipeline/prepare/rank_group.h"
 
 namespace trib::pipeline {
 namespace {
@@ -35,12 +37,14 @@ class Preparation {
       : options_(options), registry_(registry) {}
 
   int execute() {
-    return ranks_.run([&] { prepare(); }, [&] { work(); });
+    return run_data_pass(
+        ranks_, [&] { prepare(); }, [&] { work(); });
   }
 
  private:
   void prepare() {
     graph_ = load_graph(options_.graph, options_.sets, registry_);
+    if (ranks_.leads()) print_warnings(*graph_);
     const std::size_t node = options_.node.empty() ? only_node_of_type(*graph_, "batch")
                                                    : find_node(*graph_, options_.node);
     const NodeDefinition& definition = graph_->nodes[node];
@@ -49,6 +53,7 @@ class Preparation {
     const std::vector<std::size_t> ends =
         is_batch ? definition.from : std::vector<std::size_t>{node};
     ingest_graph_.emplace(*graph_, ends, registry_, ranks_.size(), ranks_.rank());
+    if (ranks_.leads()) print_warnings(ingest_graph_->plan());
     info_ = ingest_graph_->ends().front();
     if (is_batch) {
       const std::unique_ptr<Stage> stage =
@@ -133,18 +138,17 @@ class Preparation {
     if (ranks_.leads()) {
       for (const PreparedSplit& split : splits) split.open();
     }
-    ranks_.communicator().barrier(ops::MeshAxis::world).wait();
+    ranks_.barrier();
     if (!options_.finish_only) {
-      for (const PreparedSplit& split : splits) write(split, ingest, threads, progress);
-      ranks_.communicator().barrier(ops::MeshAxis::world).wait();
+      for (const PreparedSplit& split : splits) write(split, ingest, progress);
+      ranks_.barrier();
     }
     progress.clear();
     if (!ranks_.leads()) return;
     for (const PreparedSplit& split : splits) finish(split);
   }
 
-  void write(const PreparedSplit& split, const Ingest& ingest, Threads& threads,
-             Progress& progress) {
+  void write(const PreparedSplit& split, const Ingest& ingest, Progress& progress) {
     split.open();
     std::vector<std::int64_t> own;
     std::int64_t samples = 0;
@@ -156,7 +160,7 @@ class Preparation {
     }
     progress.begin(fmt::format("preparing {}", split.head().split), samples);
     std::atomic<std::int64_t> done{0};
-    split.write(own, *ingest_graph_, ingest, threads,
+    split.write(own, *ingest_graph_, ingest,
                 [&](std::int64_t added) { progress.update(done += added, ""); });
   }
 

@@ -140,18 +140,18 @@ bool PreparedSplit::has(std::int64_t shard) const {
 }
 
 void PreparedSplit::write(const std::vector<std::int64_t>& shards, const IngestGraph& graph,
-                          const Ingest& ingest, Threads& threads,
+                          const Ingest& ingest,
                           const std::function<void(std::int64_t)>& progress) const {
   TaskStream tasks(sampler_);
   for (const std::int64_t shard : shards) {
-    write_shard(shard, tasks.take(head_.shard_positions(shard)), graph, ingest, threads, progress);
+    write_shard(shard, tasks.take(head_.shard_positions(shard)), graph, ingest, progress);
   }
 }
 
 // As many reads go on at a time as the ingest's memory allows; a sample leaves it when those before
 // it are written.
 void PreparedSplit::write_shard(std::int64_t shard, std::vector<ReadTask> tasks,
-                                const IngestGraph& graph, const Ingest& ingest, Threads& threads,
+                                const IngestGraph& graph, const Ingest& ingest,
                                 const std::function<void(std::int64_t)>& progress) const {
   const Plan& plan = graph.plan();
   const io::PreparedLayout& layout = head_.layout;
@@ -161,11 +161,8 @@ void PreparedSplit::write_shard(std::int64_t shard, std::vector<ReadTask> tasks,
   const Shape x_shape{layout.num_channels(), layout.extent.height, layout.extent.width};
   const Shape target_shape{layout.num_targets(), layout.extent.height, layout.extent.width};
 
-  const auto load = [&](ReadTask& task) {
-    const SampleRequest first = task.requests.front();
-    const auto& transforms = plan.sources()[static_cast<std::size_t>(first.source)].transforms;
-    const PacketPtr packet = ingest.load(split_, std::move(task), transforms);
-    for (const Sample& sample : packet->samples) {
+  const auto write = [&](const Packet& packet) {
+    for (const Sample& sample : packet.samples) {
       expect_shape(sample.x_cyx, sample.provenance.file, x_shape);
       if (layout.num_targets() > 0) {
         expect_shape(sample.target_vyx, sample.provenance.file, target_shape);
@@ -178,17 +175,17 @@ void PreparedSplit::write_shard(std::int64_t shard, std::vector<ReadTask> tasks,
                                      x.data<float>(),
                                      layout.num_targets() > 0 ? target.data<float>() : nullptr));
     }
-    if (!packet->skipped.empty()) {
-      const std::string item = plan.describe(split_, first);
+    if (!packet.skipped.empty()) {
+      const std::string item = plan.describe(split_, packet.requests.front());
       const std::vector<Ingest::Skipped> all = ingest.skipped();
       const auto known = std::find_if(all.rbegin(), all.rend(),
                                       [&](const auto& skipped) { return skipped.item == item; });
       const std::string error = known == all.rend() ? "" : known->error;
-      for (const std::uint64_t position : packet->skipped) {
+      for (const std::uint64_t position : packet.skipped) {
         in_order.skip({static_cast<std::int64_t>(position), item, error});
       }
     }
-    progress(std::ssize(packet->samples) + std::ssize(packet->skipped));
+    progress(std::ssize(packet.samples) + std::ssize(packet.skipped));
   };
 
   for (std::size_t begin = 0, end; begin < tasks.size(); begin = end) {
@@ -197,8 +194,10 @@ void PreparedSplit::write_shard(std::int64_t shard, std::vector<ReadTask> tasks,
       bytes += plan.task_bytes(tasks[end]);
       if (bytes > plan.ingest().bytes && end > begin) break;
     }
-    threads.for_each_io(static_cast<std::int64_t>(end - begin),
-                        [&](std::int64_t i) { load(tasks[begin + static_cast<std::size_t>(i)]); });
+    const auto at = [&](std::size_t i) {
+      return std::make_move_iterator(tasks.begin() + static_cast<std::ptrdiff_t>(i));
+    };
+    ingest.load_all(split_, {at(begin), at(end)}, write);
   }
   writer.commit();
 }

@@ -41,16 +41,14 @@ class PreparedSplit {
   bool has(std::int64_t shard) const;
   /// Write some shards, ascending. `progress` is told how many samples were added.
   void write(const std::vector<std::int64_t>& shards, const IngestGraph& graph,
-             const Ingest& ingest, Threads& threads,
-             const std::function<void(std::int64_t)>& progress) const;
+             const Ingest& ingest, const std::function<void(std::int64_t)>& progress) const;
   /// Numbers of the shards that are not there. If none is missing, write the index, and statistics
   /// of the samples.
   std::vector<std::int64_t> finish() const;
 
  private:
   void write_shard(std::int64_t shard, std::vector<ReadTask> tasks, const IngestGraph& graph,
-                   const Ingest& ingest, Threads& threads,
-                   const std::function<void(std::int64_t)>& progress) const;
+                   const Ingest& ingest, const std::function<void(std::int64_t)>& progress) const;
 
   std::string folder_;
   Split split_;

@@ -126,13 +126,35 @@ double greatest(double a, double b) {
   return std::isnan(a) || b > a ? b : a;
 }
 
+// What has been seen of a block.
+struct Measured {
+  std::size_t tasks = 0;  // still to come
+  std::vector<Moments> moments;
+  std::set<std::string> files;
+  double first_time = io::kUnknown, last_time = io::kUnknown;
+
+  void add(const Packet& packet, const std::vector<Place>& places) {
+    moments.resize(places.size());
+    for (const Sample& sample : packet.samples) {
+      for (std::size_t c = 0; c < places.size(); ++c) {
+        const Tensor& image = sample.*places[c].image;
+        const std::int64_t pixels = image.dim(1) * image.dim(2);
+        moments[c].merge(moments_of(image.data<float>() + places[c].plane * pixels, pixels));
+      }
+      files.insert(sample.provenance.file);
+      if (std::isnan(sample.provenance.time)) continue;
+      first_time = least(first_time, sample.provenance.time);
+      last_time = greatest(last_time, sample.provenance.time);
+    }
+  }
+};
+
 }  // namespace
 
-StatisticsPart measure_statistics(const IngestGraph& graph, const Ingest& ingest, Threads& threads,
+StatisticsPart measure_statistics(const IngestGraph& graph, const Ingest& ingest,
                                   const StatisticsOptions& options) {
   const Plan& plan = graph.plan();
   const StreamInfo info = graph.ends().front();
-  const std::vector<int> transforms = plan.sources().front().transforms;
   const std::vector<SampleRequest> requests = selected_samples(plan, options.samples);
   std::vector<Block> blocks = blocks_of(requests, plan.ingest().sample_bytes);
 
@@ -145,35 +167,26 @@ StatisticsPart measure_statistics(const IngestGraph& graph, const Ingest& ingest
   const std::vector<Place> places = places_of(info, part.channels);
 
   std::vector<std::int64_t> own;
+  std::vector<Block> tasks;
   for (std::int64_t b = 0; b < part.blocks; ++b) {
-    if (options.part.contains(b, options.ranks, options.rank)) own.push_back(b);
+    if (!options.part.contains(b, options.ranks, options.rank)) continue;
+    own.push_back(b);
+    tasks.push_back(std::move(blocks[static_cast<std::size_t>(b)]));
   }
+  std::vector<Measured> measured(own.size());
+  for (std::size_t i = 0; i < own.size(); ++i) measured[i].tasks = tasks[i].size();
   std::mutex mutex;
   std::int64_t done = 0;
-  threads.for_each_io(std::ssize(own), [&](std::int64_t i) {
-    const std::int64_t number = own[static_cast<std::size_t>(i)];
-    std::vector<Moments> moments(places.size());
-    std::set<std::string> files;
-    double first_time = io::kUnknown, last_time = io::kUnknown;
-    for (ReadTask& task : blocks[static_cast<std::size_t>(number)]) {
-      const PacketPtr packet = ingest.load(Split::train, std::move(task), transforms);
-      for (const Sample& sample : packet->samples) {
-        for (std::size_t c = 0; c < places.size(); ++c) {
-          const Tensor& image = sample.*places[c].image;
-          const std::int64_t pixels = image.dim(1) * image.dim(2);
-          moments[c].merge(moments_of(image.data<float>() + places[c].plane * pixels, pixels));
-        }
-        files.insert(sample.provenance.file);
-        if (std::isnan(sample.provenance.time)) continue;
-        first_time = least(first_time, sample.provenance.time);
-        last_time = greatest(last_time, sample.provenance.time);
-      }
-    }
+  ingest.load_lists(Split::train, std::move(tasks), [&](std::size_t i, const Packet& packet) {
+    Measured& block = measured[i];
+    block.add(packet, places);
+    if (--block.tasks > 0) return;
     const std::lock_guard lock(mutex);
-    part.moments.emplace(number, std::move(moments));
-    part.files.merge(files);
-    part.first_time = std::isnan(first_time) ? part.first_time : least(part.first_time, first_time);
-    part.last_time = std::isnan(last_time) ? part.last_time : greatest(part.last_time, last_time);
+    part.moments.emplace(own[i], std::move(block.moments));
+    part.files.merge(block.files);
+    if (!std::isnan(block.first_time)) part.first_time = least(part.first_time, block.first_time);
+    if (!std::isnan(block.last_time)) part.last_time = greatest(part.last_time, block.last_time);
+    block = {};
     if (options.progress) options.progress(++done, std::ssize(own));
   });
   for (const Ingest::Skipped& skipped : ingest.skipped()) part.skipped.insert(skipped.item);

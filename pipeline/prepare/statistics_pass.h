@@ -52,8 +52,8 @@ struct StatisticsOptions {
   std::function<void(std::int64_t, std::int64_t)> progress;  ///< blocks done, of so many
 };
 
-/// Measure what leaves the only end of `graph`, in training, on the I/O threads of `threads`.
-StatisticsPart measure_statistics(const IngestGraph& graph, const Ingest& ingest, Threads& threads,
+/// Measure what leaves the only end of `graph`, in training.
+StatisticsPart measure_statistics(const IngestGraph& graph, const Ingest& ingest,
                                   const StatisticsOptions& options);
 
 }  // namespace trib::pipeline

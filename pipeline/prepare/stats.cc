@@ -11,10 +11,12 @@
 
 #include "ops/base/error.h"
 #include "pipeline/engine/ingest.h"
+#include "pipeline/engine/rank_group.h"
 #include "pipeline/engine/threads.h"
+#include "pipeline/engine/warnings.h"
 #include "pipeline/observe/progress.h"
 #include "pipeline/observe/run_folder.h"
-#include "pipeline/prepare/rank_group.h"
+#include "pipeline/prepare/data_pass.h"
 #include "pipeline/prepare/statistics_pass.h"
 
 namespace trib::pipeline {
@@ -68,12 +70,14 @@ class Stats {
       : options_(options), registry_(registry) {}
 
   int execute() {
-    return ranks_.run([&] { prepare(); }, [&] { measure(); });
+    return run_data_pass(
+        ranks_, [&] { prepare(); }, [&] { measure(); });
   }
 
  private:
   void prepare() {
     graph_ = load_graph(options_.graph, options_.sets, registry_);
+    if (ranks_.leads()) print_warnings(*graph_);
     const std::size_t node = options_.node.empty() ? only_node_of_type(*graph_, "normalize")
                                                    : find_node(*graph_, options_.node);
     const NodeDefinition& definition = graph_->nodes[node];
@@ -84,6 +88,7 @@ class Stats {
     node_ = definition.name;
     out_ = out_path(definition);
     ingest_graph_.emplace(*graph_, definition.from, registry_, ranks_.size(), ranks_.rank());
+    if (ranks_.leads()) print_warnings(ingest_graph_->plan());
     if (ingest_graph_->plan().sources().size() != 1) {
       throw ConfigError(fmt::format("node '{}' is behind a batch; name one before it", node_));
     }
@@ -127,7 +132,7 @@ class Stats {
       began = true;
       progress.update(done, "");
     };
-    StatisticsPart own = measure_statistics(*ingest_graph_, ingest, threads, options);
+    StatisticsPart own = measure_statistics(*ingest_graph_, ingest, options);
     own.graph = options_.graph;
     own.node = node_;
     StatisticsPart all = std::move(own);

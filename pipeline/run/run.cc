@@ -3,15 +3,12 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "io/checkpoint/checkpoint.h"
 #include "io/checkpoint/checkpoint_writer.h"
@@ -26,7 +23,9 @@
 #include "pipeline/checkpoint/weights.h"
 #include "pipeline/engine/engine.h"
 #include "pipeline/engine/plan.h"
+#include "pipeline/engine/rank_group.h"
 #include "pipeline/engine/threads.h"
+#include "pipeline/engine/warnings.h"
 #include "pipeline/graph/show.h"
 #include "pipeline/observe/environment.h"
 #include "pipeline/observe/progress.h"
@@ -35,6 +34,7 @@
 #include "pipeline/observe/trace.h"
 #include "pipeline/run/forward_only.h"
 #include "pipeline/run/interrupt.h"
+#include "pipeline/run/rank_parts.h"
 #include "pipeline/run/summary.h"
 #include "pipeline/run/training_run.h"
 
@@ -42,55 +42,22 @@ namespace trib::pipeline {
 namespace {
 
 // Collectives wait no longer than this for ranks that are alive, and that much longer while some
-// check or read a large checkpoint.
+// wait for files to open, or check or read a large checkpoint.
 constexpr std::chrono::seconds kTimeout{300};
 constexpr std::chrono::hours kReadTimeout{2};
-
-ops::MeshShape mesh_of(const GraphDefinition& graph) {
-  const auto extent = [&](const char* axis) { return static_cast<int>(graph.mesh.integer(axis)); };
-  return {extent("data"), extent("shard"), extent("tensor")};
-}
-
-PlanOptions plan_options(const GraphDefinition& graph, const ops::MeshShape& mesh,
-                         const ops::MeshCoordinates& place, int compute_threads) {
-  PlanOptions options;
-  options.seed = graph.seed();
-  options.mesh = mesh;
-  options.place = place;
-  options.compute_threads = compute_threads;
-  return options;
-}
-
-/// Of the model, null if there is none.
-const model::ParameterTable* parameter_table(const Plan& plan) {
-  return plan.model() == nullptr ? nullptr : &plan.model()->table();
-}
-
-void print_warnings(const GraphDefinition& graph) {
-  for (const Problem& warning : graph.warnings) fmt::print(stderr, "warning: {}\n", warning.text());
-}
-
-void print_warnings(const Plan& plan) {
-  for (const PlannedNode& node : plan.nodes()) {
-    if (node.source == nullptr) continue;
-    for (const std::string& warning : node.source->warnings()) {
-      fmt::print(stderr, "warning: node '{}': {}\n", node.name(), warning);
-    }
-  }
-}
 
 /// One rank's part in a run.
 class Run {
  public:
   Run(const RunOptions& options, const Registry& registry)
-      : options_(options), registry_(registry), leads_(communicator_.rank() == 0) {}
+      : options_(options), registry_(registry), leads_(ranks_.leads()) {
+    communicator_.set_timeout(kReadTimeout);
+  }
 
   int execute() {
-    // A rank that fails here must not leave the others waiting in a collective: after each part
-    // they agree on whether all have come through it.
-    for (const auto part : {&Run::load, &Run::place, &Run::plan, &Run::find_checkpoint,
-                            &Run::open_checkpoint, &Run::make_folder}) {
-      const ExitCode code = all_ready([&] { (this->*part)(); });
+    for (const auto part : {&Run::load, &Run::find_cores, &Run::take_cores, &Run::plan,
+                            &Run::find_checkpoint, &Run::open_checkpoint, &Run::make_folder}) {
+      const ExitCode code = ranks_.all_ready([&] { (this->*part)(); });
       if (code != ExitCode::ok) return static_cast<int>(code);
       share_names();
       if (is_complete()) return say_complete();
@@ -108,53 +75,17 @@ class Run {
   }
 
  private:
-  // Call `body` on all ranks. If it fails anywhere, the lowest failing rank says why and all get
-  // its exit code.
-  template <class Body>
-  ExitCode all_ready(Body&& body) {
-    ExitCode code = ExitCode::ok;
-    std::string message;
-    try {
-      body();
-    } catch (const Error& error) {
-      code = error.exit_code();
-      message = error.what();
-    } catch (const std::exception& error) {
-      code = ExitCode::runtime;
-      message = error.what();
-    }
-    const std::vector<ExitCode> codes = gather(code);
-    for (int rank = 0; rank < communicator_.size(); ++rank) {
-      const ExitCode found = codes[static_cast<std::size_t>(rank)];
-      if (found == ExitCode::ok) continue;
-      if (rank == communicator_.rank()) print_error(message);
-      // So that no launcher kills this rank while it still speaks.
-      communicator_.barrier(ops::MeshAxis::world).wait();
-      return found;
-    }
-    return ExitCode::ok;
-  }
-
-  void print_error(const std::string& message) const {
-    const std::string rank =
-        communicator_.size() > 1 ? fmt::format("rank {}: ", communicator_.rank()) : "";
-    fmt::print(stderr, "{}error: {}\n", rank, message);
-    std::fflush(stderr);
-  }
-
   // An error while other ranks may be waiting for this one: leave a record and end them all.
   int fail(ExitCode code, const std::string& message) {
     if (progress_) progress_->clear();
-    print_error(message);
+    ranks_.print_error(message);
     try {
-      write_trace_part();
-      write_skipped();
-      if (communicator_.size() == 1 && !folder_.empty()) join_parts();
+      write_parts();
+      if (ranks_.size() == 1 && !folder_.empty()) join_rank_parts(folder_, 1);
     } catch (const std::exception& error) {
-      print_error(error.what());
+      ranks_.print_error(error.what());
     }
-    if (communicator_.size() > 1) communicator_.abort(static_cast<int>(code));
-    return static_cast<int>(code);
+    return ranks_.end_all(code);
   }
 
   void load() {
@@ -163,19 +94,21 @@ class Run {
   }
 
   // Before the ranks start threads of their own.
-  void place() {
-    binding_ = plan_binding(gather_places(communicator_), communicator_.rank(), options_.bind);
+  void find_cores() {
+    const std::vector<RankPlace> places = gather_places(communicator_);
+    binding_ = plan_binding(places, ranks_.rank(), options_.bind);
+  }
+
+  void take_cores() {
     cores_of_ranks_ = gather_cores(communicator_, binding_);
     if (leads_ && !binding_.warning.empty()) warn(binding_.warning);
     apply_to_process(binding_);
   }
 
   void plan() {
-    const ops::MeshShape mesh = mesh_of(*graph_);
-    communicator_.split(mesh);
+    communicator_.split(mesh_of(*graph_));
     plan_.emplace(*graph_, registry_,
-                  plan_options(*graph_, mesh, mesh.coordinates(communicator_.rank()),
-                               binding_.compute_threads));
+                  PlanOptions::of(*graph_, ranks_.rank(), binding_.compute_threads));
     if (leads_) print_warnings(*plan_);
     if (plan_->model() != nullptr) plan_->model()->connect(communicator_);
     const Capture refuses_what_cannot_be_captured(options_.capture, *plan_);
@@ -190,7 +123,6 @@ class Run {
                       "train stage",
                       graph_->file));
     }
-    communicator_.set_timeout(kReadTimeout);
     if (!leads_) return;
     folder_ = options_.run_dir.empty() ? find_run_folder(graph_->runs(), graph_->name())
                                        : options_.run_dir;
@@ -207,7 +139,7 @@ class Run {
   // resumed does not start from other weights.
   void open_checkpoint() {
     if (checkpoint_path_.empty()) {
-      weights_ = Weights::of(*graph_, parameter_table(*plan_));
+      weights_ = Weights::of(*graph_, plan_->parameter_table());
       return;
     }
     checkpoint_ = std::make_unique<io::Checkpoint>(checkpoint_path_);
@@ -266,11 +198,6 @@ class Run {
     return CheckpointSettings::of(graph_->checkpoints);
   }
 
-  static void warn(const std::string& message) {
-    fmt::print(stderr, "warning: {}\n", message);
-    std::fflush(stderr);
-  }
-
   // What rank 0 has found out.
   void share_names() {
     for (std::string* name : {&folder_, &checkpoint_path_}) {
@@ -286,7 +213,7 @@ class Run {
     const InterruptGuard interrupts;
     ops::require_single_threaded_blas();
     if (options_.trace) {
-      trace::enable(communicator_.rank());
+      trace::enable(ranks_.rank());
       communicator_.set_observer(trace::collective);
     }
     trace::name_thread("main");
@@ -297,7 +224,7 @@ class Run {
     if (leads_) {
       write_text_file(folder_ + "/graph.yaml", resolved_yaml(*graph_));
       EnvironmentFacts facts;
-      facts.ranks = communicator_.size();
+      facts.ranks = ranks_.size();
       facts.mesh = communicator_.mesh();
       facts.compute_threads = threads_->compute();
       facts.io_threads = threads_->io();
@@ -357,7 +284,7 @@ class Run {
       training_->restore(*checkpoint_);
       checkpoint_.reset();
       // Ranks that read more than others come later.
-      communicator_.barrier(ops::MeshAxis::world).wait();
+      ranks_.barrier();
       communicator_.set_timeout(kTimeout);
       progress_->say(
           fmt::format("{}: training goes on after step {}", checkpoint_path_, resumed_->step));
@@ -385,7 +312,7 @@ class Run {
     engine->interrupted_by([] { return interrupt_signal() != 0; });
     // With other ranks in a collective, draining this rank's graph could take for ever.
     engine->on_failure([this](const Failure& failure) {
-      if (communicator_.size() == 1) return;
+      if (ranks_.size() == 1) return;
       try {
         failure.rethrow();
       } catch (const Error& error) {
@@ -396,7 +323,7 @@ class Run {
   }
 
   RankSummary own_summary() const {
-    const ops::MeshCoordinates place = communicator_.mesh().coordinates(communicator_.rank());
+    const ops::MeshCoordinates place = communicator_.mesh().coordinates(ranks_.rank());
     RankSummary own{place.data, place.shard, place.tensor};
     own.predicted_bytes = plan_->predicted_bytes();
     const auto measured = memory_ledger::snapshot();
@@ -409,82 +336,29 @@ class Run {
     return own;
   }
 
-  // What each rank has, by rank.
-  template <class Value>
-  std::vector<Value> gather(const Value& own) {
-    std::vector<Value> all(static_cast<std::size_t>(communicator_.size()));
-    communicator_
-        .all_gather(ops::MeshAxis::world, std::as_bytes(std::span(&own, 1)),
-                    std::as_writable_bytes(std::span(all)))
-        .wait();
-    return all;
-  }
-
   void finish(RunSummary& summary) {
     summary.folder = folder_;
-    summary.ranks = communicator_.size();
+    summary.ranks = ranks_.size();
     summary.traffic = communicator_.traffic().snapshot();
-    summary.all_ranks = gather(own_summary());
-    write_trace_part();
-    write_skipped();
-    communicator_.barrier(ops::MeshAxis::world).wait();
+    summary.all_ranks = ranks_.gather(own_summary());
+    write_parts();
+    ranks_.barrier();
     if (!leads_) return;
-    join_parts();
+    join_rank_parts(folder_, ranks_.size());
     write_text_file(folder_ + "/summary.json", summary_json(summary));
     if (!options_.quiet) progress_->say(summary_text(summary));
   }
 
-  std::string part(const char* name, int rank) const {
-    return fmt::format("{}/{}.rank{}.part", folder_, name, rank);
-  }
-
-  void write_trace_part() const {
-    if (options_.trace && !folder_.empty())
-      trace::write_events(part("trace", communicator_.rank()));
-  }
-
-  void write_skipped() const {
-    if (!ingest_ || folder_.empty()) return;
-    const std::vector<Ingest::Skipped> skipped = ingest_->skipped();
-    if (skipped.empty()) return;
-    std::string lines;
-    for (const Ingest::Skipped& one : skipped) {
-      lines += nlohmann::json{{"node", one.node},
-                              {"item", one.item},
-                              {"error", one.error},
-                              {"rank", communicator_.rank()}}
-                   .dump();
-      lines += '\n';
-    }
-    write_text_file(part("skipped", communicator_.rank()), lines);
-  }
-
-  // Rank 0 puts the ranks' parts together once all are written.
-  void join_parts() const {
-    std::ofstream trace_file, skipped_file;
-    for (int rank = 0; rank < communicator_.size(); ++rank) {
-      if (std::ifstream events(part("trace", rank)); events) {
-        if (!trace_file.is_open()) {
-          trace_file.open(folder_ + "/trace.json");
-          trace_file << "[\n";
-        } else {
-          trace_file << ",\n";
-        }
-        trace_file << events.rdbuf();
-      }
-      if (std::ifstream lines(part("skipped", rank)); lines) {
-        if (!skipped_file.is_open()) skipped_file.open(folder_ + "/skipped.jsonl");
-        skipped_file << lines.rdbuf();
-      }
-      std::filesystem::remove(part("trace", rank));
-      std::filesystem::remove(part("skipped", rank));
-    }
-    if (trace_file.is_open()) trace_file << "\n]\n";
+  void write_parts() const {
+    if (folder_.empty()) return;
+    if (options_.trace) write_trace_part(folder_, ranks_.rank());
+    if (ingest_) write_skipped_part(folder_, ranks_.rank(), ingest_->skipped());
   }
 
   const RunOptions& options_;
   const Registry& registry_;
-  ops::Communicator communicator_;
+  RankGroup ranks_;
+  ops::Communicator& communicator_ = ranks_.communicator();
   const bool leads_;
   std::vector<std::string> cores_of_ranks_;
   Binding binding_;
@@ -506,20 +380,6 @@ class Run {
 
 int run_graph(const RunOptions& options, const Registry& registry) {
   return Run(options, registry).execute();
-}
-
-void validate_graph(const ValidateOptions& options, const Registry& registry) {
-  const GraphDefinition graph = load_graph(options.graph, options.sets, registry);
-  const ops::MeshShape mesh = mesh_of(graph);
-  print_warnings(graph);
-  // Where division leaves a remainder, the last rank has more.
-  const Plan plan(
-      graph, registry,
-      plan_options(graph, mesh, mesh.coordinates(mesh.size() - 1), default_compute_threads()));
-  print_warnings(plan);
-  const auto weights = Weights::of(graph, parameter_table(plan));
-  fmt::print("{}", options.json ? plan_json(graph, plan) : plan_text(graph, plan));
-  if (weights && !options.json) fmt::print("{}\n", weights->report().text());
 }
 
 }  // namespace trib::pipeline

@@ -27,14 +27,4 @@ struct RunOptions {
 /// rank. Must be called once in a process, because it starts MPI.
 int run_graph(const RunOptions& options, const Registry& registry);
 
-struct ValidateOptions {
-  std::string graph;
-  std::vector<std::string> sets;
-  bool json = false;
-};
-
-/// Prepare a graph as the rank with most to hold would, without MPI, and print what it found:
-/// edges, model size, predicted memory of a rank. Throws ConfigError or DataError.
-void validate_graph(const ValidateOptions& options, const Registry& registry);
-
 }  // namespace trib::pipeline

@@ -262,6 +262,7 @@ std::string plan_json(const GraphDefinition& graph, const Plan& plan) {
     json["parameters"] = model->table().count();
     json["flops_per_step_and_rank"] = model->flops(plan.rank_batch_size());
   }
+  json["compute_threads"] = plan.options().compute_threads;
   ordered_json memory = ordered_json::object();
   const auto bytes = plan.predicted_bytes();
   for (std::size_t k = 0; k < kMemoryKinds; ++k) {

@@ -126,6 +126,55 @@ TEST_F(HangingReads, AreSkipped) {
   EXPECT_EQ(losses("r").size(), 30U);
 }
 
+// What goes through data without training waits no longer.
+class HangingPasses : public TribTest {
+ protected:
+  HangingPasses() {
+    write("g.yaml", R"(nodes:
+  images: {type: read.synthetic, items: 40, channels: 2, size: 8, hang_at: 7, timeout: 300ms}
+  scaled: {type: normalize, from: images}
+  end:    {type: sink, from: scaled}
+)");
+  }
+  const std::string kSays =
+      "error: node 'images' (synthetic image 7): reading takes longer than the 0.3 s of 'timeout'";
+  const Arguments kSkip{"--set", "images.on_error=skip"};
+};
+
+TEST_F(HangingPasses, EndStatistics) {
+  const Arguments stats{"stats", "g.yaml", "--out", "s.json"};
+  for (const ProgramResult& result : {trib(stats), mpirun(2, stats)}) {
+    EXPECT_EQ(result.exit_code, 3) << result.err;
+    EXPECT_THAT(result.err, HasSubstr(kSays));
+    EXPECT_FALSE(exists("s.json"));
+  }
+  const ProgramResult skipped = trib(stats + kSkip);
+  EXPECT_EQ(skipped.exit_code, 0) << skipped.err;
+  EXPECT_THAT(skipped.err, HasSubstr("skipped: synthetic image 7\n"));
+  EXPECT_EQ(json("s.json")["made_from"]["skipped"], 1);
+}
+
+TEST_F(HangingPasses, EndPreparing) {
+  const Arguments prepare{"prepare", "g.yaml", "out", "scaled"};
+  const Arguments raw{"prepare", "g.yaml", "raw", "images"};
+  for (const ProgramResult& result : {trib(prepare), trib(raw), mpirun(2, raw)}) {
+    EXPECT_EQ(result.exit_code, 3) << result.err;
+    EXPECT_THAT(result.err, HasSubstr(kSays));
+  }
+  std::filesystem::remove_all(path("raw"));
+  const ProgramResult done = trib(raw + kSkip + Arguments{"--shard-samples", "10"});
+  EXPECT_EQ(done.exit_code, 0) << done.err;
+  EXPECT_EQ(json("raw/train/index.json")["samples"], 39);
+  std::vector<nlohmann::json> left_out;
+  for (const char* shard : {"0", "1", "2", "3"}) {
+    const auto record = json("raw/train/shard-0000" + std::string(shard) + ".json");
+    left_out.insert(left_out.end(), record["skipped"].begin(), record["skipped"].end());
+  }
+  ASSERT_EQ(left_out.size(), 1U);
+  EXPECT_EQ(left_out[0]["item"], "synthetic image 7");
+  EXPECT_THAT(left_out[0]["error"].get<std::string>(), HasSubstr("longer than the 0.3 s"));
+}
+
 #ifdef TRIB_HANG_ON_OPEN
 
 class HangingFiles : public TribTest {

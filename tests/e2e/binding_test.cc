@@ -101,6 +101,28 @@ TEST_F(Bind, NobodyIsBoundUnasked) {
   EXPECT_EQ(json("r/environment.json")["bind"], "none");
 }
 
+// What validate foresees for the run that it is asked about.
+TEST_F(Bind, ValidateCountsThreadsAsTheRunDoes) {
+  if (cores_ < 2) GTEST_SKIP() << "for machines with two cores";
+  for (const int ranks : {1, 2}) {
+    for (const char* bind : {"none", "core", "numa"}) {
+      const Arguments options{
+          "--bind", bind, "--set", "mesh.data=" + std::to_string(ranks), "--set", "train.steps=1"};
+      const ProgramResult foreseen = trib(Arguments{"validate", "g.yaml", "--json"} + options);
+      ASSERT_EQ(foreseen.exit_code, 0) << foreseen.err;
+      const auto plan = nlohmann::json::parse(foreseen.out);
+      const std::string folder = std::string(bind) + std::to_string(ranks);
+      run("g.yaml", folder, options, ranks);
+      EXPECT_EQ(plan["compute_threads"], json(folder + "/environment.json")["compute_threads"]);
+      const auto ranks_detail = json(folder + "/summary.json")["ranks_detail"];
+      const auto memory = ranks_detail[static_cast<std::size_t>(ranks) - 1]["memory"];
+      for (const auto& [kind, bytes] : plan["memory_bytes_per_rank"].items()) {
+        EXPECT_EQ(bytes, memory[kind]["predicted_bytes"]) << folder << " " << kind;
+      }
+    }
+  }
+}
+
 TEST_F(Bind, MoreRanksThanCoresAreRefused) {
   if (cores_ > 3) GTEST_SKIP() << "for machines with few cores";
   const ProgramResult result =

@@ -3,6 +3,7 @@
 #include <map>
 
 #include "tests/e2e/trib_test.h"
+#include "tests/io/netcdf_writer.h"
 
 namespace trib::test {
 namespace {
@@ -206,6 +207,34 @@ TEST_F(PrepareTest, MistakesSayWhatToDo) {
   EXPECT_THAT(trib({"validate", "ready_mae.yaml", "--set", "ready.path=nowhere"}).err,
               HasSubstr("nowhere: holds no prepared samples; make them with: trib prepare GRAPH"));
   EXPECT_EQ(trib({"prepare", "--verify", "nowhere"}).exit_code, 3);
+}
+
+TEST_F(PrepareTest, GapsInTheSeriesAreToldByAllWhoReadIt) {
+  GridFixture fixture;
+  fixture.hours = {0, 1, 2};
+  write_grid(path("a.nc"), fixture);
+  fixture.hours = {10, 11, 12};
+  write_grid(path("b.nc"), fixture);
+  write("gap.yaml", R"(nodes:
+  fields: {type: read.netcdf, files: [a.nc, b.nc]}
+  scaled: {type: normalize, from: fields}
+  end:    {type: sink, from: scaled}
+)");
+  const ProgramResult told = trib({"run", "gap.yaml", "-q"});
+  const std::string warning = told.err.substr(0, told.err.find('\n') + 1);
+  EXPECT_THAT(warning, HasSubstr("warning: node 'fields': "));
+  EXPECT_THAT(warning, HasSubstr("gap"));
+  for (const Arguments& command :
+       {Arguments{"validate"}, Arguments{"stats", "--out", "s.json", "-q"},
+        Arguments{"prepare", "-q"}}) {
+    Arguments arguments = command + Arguments{"gap.yaml"};
+    if (command.front() == "prepare") arguments = arguments + Arguments{"out", "scaled"};
+    const ProgramResult result = trib(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_EQ(result.err, warning) << command.front();
+  }
+  const ProgramResult two = mpirun(2, {"stats", "gap.yaml", "--out", "t.json", "-q"});
+  EXPECT_EQ(two.err, warning) << "once, however many ranks";
 }
 
 }  // namespace

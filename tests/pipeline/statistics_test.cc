@@ -131,7 +131,7 @@ class StatisticsPass : public testing::Test {
     IngestGraph ingest_graph(graph, graph.nodes[find_node(graph, node)].from, registry_, 1, 0);
     Threads threads(1, io_threads);
     const Ingest ingest(ingest_graph.plan(), threads);
-    return measure_statistics(ingest_graph, ingest, threads, options);
+    return measure_statistics(ingest_graph, ingest, options);
   }
 
   Registry registry_;
