@@ -1,14 +1,12 @@
 #include "ops/kernels/activation.h"
 
 #include <initializer_list>
-#include <limits>
 
 #include "ops/base/kernel_profile.h"
 #include "ops/base/parallel.h"
 #include "ops/kernels/reduce.h"
 #include "ops/kernels/vector/gelu.h"
 #include "ops/kernels/vector/stream_store.h"
-#include "ops/kernels/vector/vector_math.h"
 
 namespace trib::ops {
 namespace {
@@ -72,35 +70,6 @@ void convert(FloatPtr to_ptr, ConstFloatPtr from_ptr, std::int64_t count) {
         });
       });
     });
-  });
-}
-
-void softmax_forward(float* y_rd, const float* x_rd, std::int64_t rows, std::int64_t dim) {
-  parallel_for(rows, row_grain(dim), [=](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      const float* x = x_rd + r * dim;
-      float* y = y_rd + r * dim;
-      const float largest = max_of(x, dim, -std::numeric_limits<float>::infinity());
-#pragma omp simd
-      for (std::int64_t i = 0; i < dim; ++i) y[i] = x[i];
-      const float inverse = 1.0F / exp_and_sum(y, largest, dim);
-#pragma omp simd
-      for (std::int64_t i = 0; i < dim; ++i) y[i] *= inverse;
-    }
-  });
-}
-
-void softmax_backward(float* dx_rd, const float* dy_rd, const float* y_rd, std::int64_t rows,
-                      std::int64_t dim) {
-  parallel_for(rows, row_grain(dim), [=](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      const float* y = y_rd + r * dim;
-      const float* dy = dy_rd + r * dim;
-      float* dx = dx_rd + r * dim;
-      const float mean = dot(y, dy, dim);
-#pragma omp simd
-      for (std::int64_t i = 0; i < dim; ++i) dx[i] = y[i] * (dy[i] - mean);
-    }
   });
 }
 

@@ -17,12 +17,6 @@ void gelu_backward(FloatPtr dx, FloatPtr activated, ConstFloatPtr dy, ConstFloat
 /// to = from, rounded where `to` is narrower. They must not overlap unless they are the same.
 void convert(FloatPtr to, ConstFloatPtr from, std::int64_t count);
 
-/// Softmax over each row of `dim` elements, with the row maximum subtracted. y may be x.
-void softmax_forward(float* y_rd, const float* x_rd, std::int64_t rows, std::int64_t dim);
-/// dx = y * (dy - sum(y * dy)). dx may be dy.
-void softmax_backward(float* dx_rd, const float* dy_rd, const float* y_rd, std::int64_t rows,
-                      std::int64_t dim);
-
 /// y += x.
 void add(float* y, ConstFloatPtr x, std::int64_t count);
 /// y_rd += x_d on every row.

@@ -10,7 +10,7 @@
 #include "ops/kernels/gemm.h"
 #include "ops/kernels/reduce.h"
 #include "ops/kernels/thread_scratch.h"
-#include "ops/kernels/vector/lanes.h"
+#include "ops/kernels/vector/float_vector.h"
 #include "ops/kernels/vector/vector_math.h"
 
 namespace trib::ops {
@@ -94,11 +94,11 @@ void add_score_gradient(float* d_scores_kl, std::int64_t stride, const float* ds
   for (std::int64_t k = 0; k < extended; ++k) {
     float* sums = d_scores_kl + k * stride;
     const float* x = x_kr + k * kPositions;
-    Lanes sum = load<Lanes>(sums);
-    for (std::int64_t r = 0; r < kPositions; r += kLanes) {
-      sum += load<Lanes>(ds_r + r) * load<Lanes>(x + r);
+    simd::Vector sum = simd::load(sums);
+    for (std::int64_t r = 0; r < kPositions; r += simd::kLanes) {
+      sum += simd::load(ds_r + r) * simd::load(x + r);
     }
-    store(sums, sum);
+    simd::store(sums, sum);
   }
 }
 
@@ -115,7 +115,7 @@ void folded_gradients(float* d_folded_kf, const Channels& chunk, const float* de
       [&](std::int64_t channel_block, std::int64_t first_head, std::int64_t last_head) {
         const Channels channels = chunk.block(shape, channel_block);
         const std::int64_t inner = channels.count() * extended;
-        const std::int64_t lanes = (last_head - first_head) * kLanes;  // of a pixel
+        const std::int64_t lanes = (last_head - first_head) * simd::kLanes;  // of a pixel
         float* const x_kr = thread_scratch(2 * shape.tile() + inner * lanes);
         float* const y_kr = x_kr + shape.tile();
         float* const d_scores_khl = y_kr + shape.tile();
@@ -139,16 +139,17 @@ void folded_gradients(float* d_folded_kf, const Channels& chunk, const float* de
                              head_dim);
 #pragma omp simd
               for (std::size_t r = 0; r < kPositions; ++r) ds[r] = a_r[r] * (ds[r] - delta_r[r]);
-              add_score_gradient(d_scores_khl + c * extended * lanes + (h - first_head) * kLanes,
-                                 lanes, ds.data(), x, extended);
+              add_score_gradient(
+                  d_scores_khl + c * extended * lanes + (h - first_head) * simd::kLanes, lanes,
+                  ds.data(), x, extended);
             }
           }
         }
         for (std::int64_t k = 0; k < inner; ++k) {
           for (std::int64_t h = first_head; h < last_head; ++h) {
-            const float* sums = d_scores_khl + k * lanes + (h - first_head) * kLanes;
+            const float* sums = d_scores_khl + k * lanes + (h - first_head) * simd::kLanes;
             float sum = 0;
-            for (std::int64_t l = 0; l < kLanes; ++l) sum += sums[l];
+            for (std::int64_t l = 0; l < simd::kLanes; ++l) sum += sums[l];
             d_folded[k * stride + width + h] = sum;
           }
         }

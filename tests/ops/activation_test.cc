@@ -15,12 +15,6 @@ namespace {
 using test::Doubles;
 using test::Floats;
 
-Doubles softmax_of(const Floats& x, std::int64_t rows, std::int64_t dim) {
-  Doubles y(x.begin(), x.end());
-  reference::softmax(y.data(), rows, dim);
-  return y;
-}
-
 class Elements : public testing::TestWithParam<std::int64_t> {
  protected:
   const std::int64_t count = GetParam();
@@ -91,32 +85,7 @@ class Rows : public testing::TestWithParam<Shape> {
  protected:
   const std::int64_t rows = GetParam().rows, dim = GetParam().dim;
   Floats x = test::random_values("x", rows* dim, 4.0F);
-  Floats dy = test::random_values("dy", rows* dim);
 };
-
-TEST_P(Rows, SoftmaxMatchesTheReference) {
-  x[0] = 500.0F;  // would overflow without the maximum taken away
-  Floats y(x.size());
-  softmax_forward(y.data(), x.data(), rows, dim);
-  const Doubles expected = softmax_of(x, rows, dim);
-  // A row's sum in float, element by element where the compiler does not vectorise it.
-  for (std::size_t i = 0; i < y.size(); ++i) ASSERT_NEAR(y[i], expected[i], 1e-5);
-  Floats in_place = x;
-  softmax_forward(in_place.data(), in_place.data(), rows, dim);
-  EXPECT_EQ(in_place, y);
-}
-
-TEST_P(Rows, SoftmaxBackwardIsTheGradient) {
-  Floats y(x.size()), dx(x.size());
-  softmax_forward(y.data(), x.data(), rows, dim);
-  softmax_backward(dx.data(), dy.data(), y.data(), rows, dim);
-  const auto loss = [&] { return test::weighted_sum(softmax_of(x, rows, dim), dy); };
-  if (dim > 1) {  // the gradient of a row of one is zero but for rounding
-    test::check_gradient("x", x, dx, loss, {.step = 1e-3, .tolerance = 1e-3});
-  }
-  softmax_backward(dy.data(), dy.data(), y.data(), rows, dim);
-  EXPECT_EQ(dy, dx);
-}
 
 TEST_P(Rows, SumsOverRowsMatchTheReference) {
   const Floats bias = test::random_values("bias", dim);
@@ -134,13 +103,10 @@ TEST_P(Rows, SumsOverRowsMatchTheReference) {
 }
 
 TEST_P(Rows, AreTheSameOnAnyNumberOfThreads) {
-  test::expect_same_on_any_threads("softmax, row sum", [&] {
-    Floats y(x.size()), sums(reference::size(dim));
-    softmax_forward(y.data(), x.data(), rows, dim);
-    softmax_backward(y.data(), dy.data(), y.data(), rows, dim);
+  test::expect_same_on_any_threads("row sum", [&] {
+    Floats sums(reference::size(dim));
     add_row_sum(sums.data(), x.data(), rows, dim);
-    y.insert(y.end(), sums.begin(), sums.end());
-    return y;
+    return sums;
   });
 }
 

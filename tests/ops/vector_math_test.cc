@@ -34,27 +34,6 @@ TEST(VectorMath, ExpAtTheEdges) {
   EXPECT_TRUE(std::isnan(vector_exp(-kNan)));
 }
 
-TEST(VectorMath, ErfIsAccurateOverItsWholeRange) {
-  double worst = 0;
-  for (float x = -5.0F; x < 5.0F; x += 1.13e-5F) {
-    const double expected = std::erf(static_cast<double>(x));
-    worst = std::max(worst, std::abs(vector_erf(x) - expected) / std::abs(expected));
-  }
-  EXPECT_LT(worst, 2e-7);
-  RecordProperty("worst_relative_error", std::to_string(worst));
-}
-
-TEST(VectorMath, ErfAtTheEdges) {
-  EXPECT_EQ(vector_erf(0.0F), 0.0F);
-  EXPECT_EQ(vector_erf(10.0F), 1.0F);
-  EXPECT_EQ(vector_erf(-10.0F), -1.0F);
-  EXPECT_EQ(vector_erf(3e38F), 1.0F);
-  EXPECT_EQ(vector_erf(kInfinity), 1.0F);
-  EXPECT_EQ(vector_erf(-kInfinity), -1.0F);
-  EXPECT_TRUE(std::isnan(vector_erf(kNan)));
-  EXPECT_FLOAT_EQ(vector_erf(1e-20F), 1.12837917e-20F);
-}
-
 TEST(VectorMath, RowHelpers) {
   std::vector<float> x;
   double sum = 0, product = 0;

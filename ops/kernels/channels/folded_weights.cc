@@ -1,9 +1,11 @@
 #include "ops/kernels/channels/folded_weights.h"
 
-#include "ops/kernels/vector/lanes.h"
+#include "ops/kernels/vector/quarter_transpose.h"
 
 namespace trib::ops {
 namespace {
+
+using namespace simd;
 
 constexpr std::int64_t kFeatures = 16;
 constexpr std::int64_t kPixels = 4;

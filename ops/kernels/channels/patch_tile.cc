@@ -6,10 +6,12 @@
 #include <cstring>
 #include <type_traits>
 
-#include "ops/kernels/vector/lanes.h"
+#include "ops/kernels/vector/quarter_transpose.h"
 
 namespace trib::ops {
 namespace {
+
+using namespace simd;
 
 // Positions gathered together.
 constexpr std::int64_t kGroup = 16;
@@ -60,6 +62,13 @@ inline void load_one(float* x_kr, const float* from, const std::int64_t* offsets
   }
 }
 
+// Vectors of sums that leave room in the registers for what is multiplied.
+#if defined(TRIB_AVX512)
+constexpr int kSumVectors = 24;
+#else
+constexpr int kSumVectors = 12;
+#endif
+
 // Vectors of positions whose sums are in registers at a time, and rows beside them.
 constexpr int kPositionVectors = kSumVectors / 6;
 constexpr int kRows = 6;
@@ -69,6 +78,15 @@ static_assert(kPositions % kStrip == 0);
 // Vectors of features whose sums are in registers at a time, and rows beside them.
 constexpr int kFeatureVectors = 2;
 constexpr int kFeatureRows = kSumVectors / kFeatureVectors;
+
+// Call body(std::integral_constant<int, n>) for a run-time n in [1, Max].
+template <int Max, class Body>
+inline void with_count(std::int64_t n, const Body& body) {
+  if constexpr (Max > 0) {
+    if (n == Max) return body(std::integral_constant<int, Max>{});
+    with_count<Max - 1>(n, body);
+  }
+}
 
 // Call body(first, count) for pieces of [0, extent) of nearly the same size, at most `largest`.
 template <class Body>
@@ -83,16 +101,16 @@ inline void for_pieces(std::int64_t extent, std::int64_t largest, const Body& bo
 template <int N>
 void add_strip_product(float* out_dr, const float* x_kr, const float* v_kd, std::int64_t stride,
                        std::int64_t inner, bool overwrite) {
-  Lanes sum[N][kPositionVectors];
+  Vector sum[N][kPositionVectors];
   for (int d = 0; d < N; ++d) {
     for (int j = 0; j < kPositionVectors; ++j) {
-      sum[d][j] = overwrite ? Lanes{} : load<Lanes>(out_dr + d * kPositions + j * kLanes);
+      sum[d][j] = overwrite ? Vector{} : load(out_dr + d * kPositions + j * kLanes);
     }
   }
   for (std::int64_t k = 0; k < inner; ++k) {
-    Lanes x[kPositionVectors];
+    Vector x[kPositionVectors];
     for (int j = 0; j < kPositionVectors; ++j) {
-      x[j] = load<Lanes>(x_kr + k * kPositions + j * kLanes);
+      x[j] = load(x_kr + k * kPositions + j * kLanes);
     }
     const float* v = v_kd + k * stride;
     for (int d = 0; d < N; ++d) {
@@ -110,15 +128,15 @@ void add_strip_product(float* out_dr, const float* x_kr, const float* v_kd, std:
 template <int K, int V>
 void add_strip_gradient(float* dv_kd, std::int64_t stride, const float* x_kr, const float* dout_rd,
                         std::int64_t dout_stride, std::int64_t positions, bool overwrite) {
-  Lanes sum[K][V];
+  Vector sum[K][V];
   for (int k = 0; k < K; ++k) {
     for (int j = 0; j < V; ++j) {
-      sum[k][j] = overwrite ? Lanes{} : load<Lanes>(dv_kd + k * stride + j * kLanes);
+      sum[k][j] = overwrite ? Vector{} : load(dv_kd + k * stride + j * kLanes);
     }
   }
   for (std::int64_t r = 0; r < positions; ++r) {
-    Lanes dout[V];
-    for (int j = 0; j < V; ++j) dout[j] = load<Lanes>(dout_rd + r * dout_stride + j * kLanes);
+    Vector dout[V];
+    for (int j = 0; j < V; ++j) dout[j] = load(dout_rd + r * dout_stride + j * kLanes);
     for (int k = 0; k < K; ++k) {
       const float x = x_kr[k * kPositions + r];
       for (int j = 0; j < V; ++j) sum[k][j] += dout[j] * x;
@@ -143,13 +161,13 @@ void add_strip_gradients(float* dv_kd, std::int64_t stride, const float* x_kr, c
 
 // sum += x_kr . (v_kd dout_dr) of K pixels.
 template <int K>
-void correlate_strip(Lanes (&sum)[kPositionVectors], const float* x_kr, const float* v_kd,
+void correlate_strip(Vector (&sum)[kPositionVectors], const float* x_kr, const float* v_kd,
                      std::int64_t stride, const float* dout_dr, std::int64_t dim) {
-  Lanes dx[K][kPositionVectors] = {};
+  Vector dx[K][kPositionVectors] = {};
   for (std::int64_t d = 0; d < dim; ++d) {
-    Lanes dout[kPositionVectors];
+    Vector dout[kPositionVectors];
     for (int j = 0; j < kPositionVectors; ++j) {
-      dout[j] = load<Lanes>(dout_dr + d * kPositions + j * kLanes);
+      dout[j] = load(dout_dr + d * kPositions + j * kLanes);
     }
     for (int k = 0; k < K; ++k) {
       const float v = v_kd[k * stride + d];
@@ -158,7 +176,7 @@ void correlate_strip(Lanes (&sum)[kPositionVectors], const float* x_kr, const fl
   }
   for (int k = 0; k < K; ++k) {
     for (int j = 0; j < kPositionVectors; ++j) {
-      sum[j] += dx[k][j] * load<Lanes>(x_kr + k * kPositions + j * kLanes);
+      sum[j] += dx[k][j] * load(x_kr + k * kPositions + j * kLanes);
     }
   }
 }
@@ -166,11 +184,11 @@ void correlate_strip(Lanes (&sum)[kPositionVectors], const float* x_kr, const fl
 template <int N>
 void score_strip(float* s_hr, std::int64_t stride, const float* x_kr, const float* u_kh,
                  std::int64_t u_stride, std::int64_t inner) {
-  Lanes sum[N][kPositionVectors] = {};
+  Vector sum[N][kPositionVectors] = {};
   for (std::int64_t k = 0; k < inner; ++k) {
-    Lanes x[kPositionVectors];
+    Vector x[kPositionVectors];
     for (int j = 0; j < kPositionVectors; ++j) {
-      x[j] = load<Lanes>(x_kr + k * kPositions + j * kLanes);
+      x[j] = load(x_kr + k * kPositions + j * kLanes);
     }
     for (int h = 0; h < N; ++h) {
       const float u = u_kh[k * u_stride + h];
@@ -286,7 +304,7 @@ void score_tile(float* s_hr, std::int64_t stride, const float* x_kr, const float
 void correlate_tile(float* s_r, const float* x_kr, const float* v_kd, std::int64_t stride,
                     const float* dout_dr, std::int64_t inner, std::int64_t dim) {
   for (std::int64_t r = 0; r < kPositions; r += kStrip) {
-    Lanes sum[kPositionVectors] = {};
+    Vector sum[kPositionVectors] = {};
     for_pieces(inner, kRows, [&](std::int64_t k, std::int64_t count) {
       with_count<kRows>(count, [&](auto rows) {
         correlate_strip<rows()>(sum, x_kr + k * kPositions + r, v_kd + k * stride, stride,

@@ -129,8 +129,10 @@ inline Halves narrow(Vector x) {
 
 }  // namespace detail
 
-inline Vector load(const float* from, Whole = {}) {
-  Vector x;
+/// Floats: a vector type of any width.
+template <class Floats = Vector>
+Floats load(const float* from, Whole = {}) {
+  Floats x;
   std::memcpy(&x, from, sizeof(x));
   return x;
 }
@@ -139,7 +141,8 @@ inline Vector load(const BFloat16* from, Whole = {}) {
   std::memcpy(&bits, from, sizeof(bits));
   return detail::widen(bits);
 }
-inline void store(float* to, Vector x, Whole = {}) {
+template <class Floats>
+void store(float* to, const Floats& x, Whole = {}) {
   std::memcpy(to, &x, sizeof(x));
 }
 inline void store(BFloat16* to, Vector x, Whole = {}) {

@@ -1,4 +1,4 @@
-// exp, erf and sums that compilers turn into vector instructions. Private to ops/kernels.
+// exp and sums that compilers turn into vector instructions. Private to ops/kernels.
 //
 // The functions have no branches and call nothing, so that loops over them vectorise under
 // `#pragma omp simd` (-fopenmp-simd). Not-a-number and infinities behave as in <cmath>. They must
@@ -37,31 +37,6 @@ inline float vector_exp(float x) {
   result = x < kLowest ? 0.0F : result;
   result = x > kHighest ? std::numeric_limits<float>::infinity() : result;
   return x == x ? result : x;
-}
-
-/// The error function with a relative error below 2e-7: x + x P(x^2) near 0 and
-/// 1 - exp(-|x| Q(|x|)) beyond, P and Q minimax polynomials of N. Juffa.
-inline float vector_erf(float x) {
-  const float t = std::abs(x);
-  const float s = x * x;
-
-  float q = -1.72853470e-5F * t + 3.83197126e-4F;
-  q = q * s + (-3.88396438e-3F * t + 2.42546219e-2F);
-  q = q * t - 1.06777877e-1F;
-  q = q * t - 6.34846687e-1F;
-  q = q * t - 1.28717512e-1F;
-  q = q * t - t;
-  const float far = std::copysign(1.0F - vector_exp(q), x);
-
-  float p = -5.96761703e-4F;
-  p = p * s + 4.99119423e-3F;
-  p = p * s - 2.67681349e-2F;
-  p = p * s + 1.12819925e-1F;
-  p = p * s - 3.76125336e-1F;
-  p = p * s + 1.28379166e-1F;
-  const float near = p * x + x;
-
-  return t > 0.921875F ? far : near;
 }
 
 inline float dot(const float* a, const float* b, std::int64_t count) {

@@ -1,56 +1,21 @@
-// Vectors of floats for kernels whose registers are laid out by hand. Private to ops/kernels.
+// Sixteen numbers transposed by quarters, whatever the width of the registers. Private to
+// ops/kernels.
 //
-// They are the compiler's vector types: the same code on every processor, in its own registers.
+// Rows of patches are short: four numbers of a row fill a quarter, and four rows a register.
 #pragma once
 
 #include <cstdint>
-#include <cstring>
-#include <type_traits>
+
+#include "ops/kernels/vector/float_vector.h"
 
 // The functions below are inlined, so how vectors are passed does not matter.
 #pragma GCC diagnostic ignored "-Wpsabi"
 
-namespace trib::ops {
+namespace trib::ops::simd {
 
-#if defined(__AVX512F__)
-inline constexpr int kLanes = 16;
-/// Vectors of sums that leave room in the registers for what is multiplied.
-inline constexpr int kSumVectors = 24;
-#elif defined(__AVX__)
-inline constexpr int kLanes = 8;
-inline constexpr int kSumVectors = 12;
-#else
-inline constexpr int kLanes = 4;
-inline constexpr int kSumVectors = 12;
-#endif
-
-/// What a register holds.
-typedef float Lanes __attribute__((vector_size(kLanes * sizeof(float))));
-/// Four and sixteen floats, whatever the registers.
-typedef float Float4 __attribute__((vector_size(16)));
-typedef float Float8 __attribute__((vector_size(32)));
-typedef float Float16 __attribute__((vector_size(64)));
-
-template <class Vector>
-inline Vector load(const float* from) {
-  Vector x;
-  std::memcpy(&x, from, sizeof x);
-  return x;
-}
-
-template <class Vector>
-inline void store(float* to, const Vector& x) {
-  std::memcpy(to, &x, sizeof x);
-}
-
-/// Call body(std::integral_constant<int, n>) for a run-time n in [1, Max].
-template <int Max, class Body>
-inline void with_count(std::int64_t n, const Body& body) {
-  if constexpr (Max > 0) {
-    if (n == Max) return body(std::integral_constant<int, Max>{});
-    with_count<Max - 1>(n, body);
-  }
-}
+using Float4 = float __attribute__((vector_size(16)));
+using Float8 = float __attribute__((vector_size(32)));
+using Float16 = float __attribute__((vector_size(64)));
 
 /// Transpose four by four, in each quarter by itself: a[i][4 q + j] and a[j][4 q + i] change
 /// places.
@@ -104,4 +69,4 @@ inline void transpose_rows(float* to, std::int64_t to_stride, const float* from,
   }
 }
 
-}  // namespace trib::ops
+}  // namespace trib::ops::simd
