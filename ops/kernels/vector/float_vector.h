@@ -205,13 +205,23 @@ inline Vector only(Vector x, First first) {
 #endif
 }
 
-/// Table of 16 numbers, looked up lane by lane; of an index the low four bits count.
+/// Table of 16 or 32 numbers, looked up lane by lane; of an index the low bits count.
 inline Vector look_up(const float (&table)[16], Ints index) {
 #if defined(TRIB_AVX512)
   return _mm512_maskz_permutexvar_ps(detail::kAll, cast<__m512i>(index), _mm512_loadu_ps(table));
 #else
   Vector x;
   for (std::int64_t i = 0; i < kLanes; ++i) x[i] = table[index[i] & 15];
+  return x;
+#endif
+}
+inline Vector look_up(const float (&table)[32], Ints index) {
+#if defined(TRIB_AVX512)
+  return _mm512_permutex2var_ps(_mm512_loadu_ps(table), cast<__m512i>(index),
+                                _mm512_loadu_ps(table + 16));
+#else
+  Vector x;
+  for (std::int64_t i = 0; i < kLanes; ++i) x[i] = table[index[i] & 31];
   return x;
 #endif
 }

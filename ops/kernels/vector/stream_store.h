@@ -7,9 +7,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "ops/base/parallel.h"
 #include "ops/kernels/reduce.h"
+#include "ops/kernels/vector/bfloat16_pair.h"
 #include "ops/kernels/vector/float_vector.h"
 
 namespace trib::ops {
@@ -39,6 +41,13 @@ inline void stream(BFloat16* to, Vector x) {
   store(to, x);
 #endif
 }
+inline void stream(BFloat16* to, Pair x) {
+#if defined(TRIB_AVX512)
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(to), cast<__m512i>(detail::narrow(x)));
+#else
+  store(to, x, Twice{});
+#endif
+}
 inline void end_streams() {
 #if defined(__SSE2__)
   _mm_sfence();
@@ -48,17 +57,13 @@ inline void end_streams() {
 /// Stores that stream, if kStreams.
 template <bool kStreams>
 struct Writer {
-  template <class T>
-  void operator()(T* to, Vector x, Whole whole) const {
-    if constexpr (kStreams) {
+  template <class T, class Numbers, class Extent>
+  void operator()(T* to, Numbers x, Extent extent) const {
+    if constexpr (kStreams && !std::is_same_v<Extent, First>) {
       stream(to, x);
     } else {
-      store(to, x, whole);
+      store(to, x, extent);
     }
-  }
-  template <class T>
-  void operator()(T* to, Vector x, First first) const {
-    store(to, x, first);
   }
 };
 
