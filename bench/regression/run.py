@@ -7,11 +7,10 @@
     bench/run.sh --only machine,kernels,step
 
 Sets: machine (products and copies), kernels (bench_kernels), step (bench_step, every preset),
-aggregation (bench_dchag), overlap, memory, era5 (scripts of
-bench/overlap, bench/memory, bench/step). A change counts beyond
-noise only (see figures.py), and as if the machine had been as fast as in the other run: rates of
-products and copies are part of every file. The exit code is 1 if something got worse, 2 if a bench
-failed.
+aggregation (bench_dchag), overlap, memory, era5 (scripts of bench/overlap, bench/memory and
+bench/step). A change counts beyond noise only (see figures.py), and as if the machine had been as fast
+as in the other run: rates of products and copies are part of every file. The exit code is 1 if
+something got worse, 2 if a bench failed.
 """
 
 import argparse
