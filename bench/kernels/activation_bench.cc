@@ -1,4 +1,4 @@
-// GELU and softmax.
+// GELU.
 #include <cstdint>
 
 #include <benchmark/benchmark.h>
