@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <string>
 #include <string_view>
@@ -26,6 +27,13 @@ bool is_folder(const std::string& path) {
   VSIStatBufL status;
   return VSIStatExL(path.c_str(), &status, VSI_STAT_EXISTS_FLAG | VSI_STAT_NATURE_FLAG) == 0 &&
          VSI_ISDIR(status.st_mode);
+}
+
+/// A folder that is one raster to GDAL: Zarr, or a grid of Arc/Info.
+bool is_raster_folder(const std::string& path) {
+  if (!is_folder(path)) return false;
+  constexpr std::array<const char*, 3> kMarks{".zgroup", ".zarray", "hdr.adf"};
+  return std::ranges::any_of(kMarks, [&](const char* mark) { return is_file(path + "/" + mark); });
 }
 
 /// GDAL's way to name a part of a file: NETCDF:"file.nc":t2m.
@@ -109,7 +117,9 @@ void match_below(const std::string& folder, std::string_view pattern,
   if (any_depth) match_below(folder, rest, files);
   for (const Entry& entry : list_folder(folder)) {
     if (fnmatch(component.c_str(), entry.name.c_str(), FNM_PERIOD) != 0) continue;
-    if (last && !entry.is_folder) files.push_back(folder + entry.name);
+    if (last && (!entry.is_folder || is_raster_folder(folder + entry.name))) {
+      files.push_back(folder + entry.name);
+    }
     if (!last && entry.is_folder) {
       match_below(folder + entry.name + "/", any_depth ? pattern : rest, files);
     }
@@ -118,6 +128,10 @@ void match_below(const std::string& folder, std::string_view pattern,
 
 /// Why a pattern matches nothing, as far as its part without wildcards tells.
 std::string explain(const std::string& pattern) {
+  if (is_folder(pattern)) {
+    return fmt::format(": it is a folder; name the files in it, such as '{}{}*.tif'", pattern,
+                       pattern.ends_with('/') ? "" : "/");
+  }
   const std::size_t slash = pattern.rfind('/', pattern.find_first_of("*?[{"));
   if (slash == std::string::npos || slash == 0) return "";
   const std::string folder = pattern.substr(0, slash);
@@ -131,7 +145,7 @@ std::vector<std::string> expand_files(const std::vector<std::string>& patterns) 
   std::vector<std::string> files;
   for (const std::string& pattern : patterns) {
     const OpeningFile opening(pattern);
-    if (is_subdataset(pattern) || is_file(pattern)) {
+    if (is_subdataset(pattern) || is_file(pattern) || is_raster_folder(pattern)) {
       files.push_back(pattern);
       continue;
     }

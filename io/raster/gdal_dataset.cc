@@ -139,8 +139,11 @@ GdalDataset::GdalDataset(const std::string& path, const std::string& driver,
     }
     if (dataset_ != nullptr) {
       name_driver();
-      check_contents();
-      return;
+      if (!is_mistaken_for_raw(path, driver_)) {
+        check_contents();
+        return;
+      }
+      GDALClose(dataset_);
     }
   }
   const std::lock_guard guard(hdf5_family_lock());

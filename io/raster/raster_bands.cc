@@ -54,6 +54,8 @@ RasterBand describe_band(GDALDataset& dataset, int number, const BandSpectrum& s
     throw DataError(
         fmt::format("{}: band {} holds complex samples ({})", path, number, described.dtype));
   }
+  described.coding.signed_bytes = has_signed_bytes(band);
+  if (described.coding.signed_bytes) described.dtype = "Int8";
   Channel& channel = described.channel;
   channel.units = band.GetUnitType();
   channel.wavelength_nm = spectrum.wavelength_nm;
@@ -79,6 +81,12 @@ RasterBand describe_band(GDALDataset& dataset, int number, const BandSpectrum& s
 }
 
 }  // namespace
+
+bool has_signed_bytes(GDALRasterBand& band) {
+  if (band.GetRasterDataType() != GDT_Byte) return false;
+  const char* const pixels = band.GetMetadataItem("PIXELTYPE", "IMAGE_STRUCTURE");
+  return pixels != nullptr && EQUAL(pixels, "SIGNEDBYTE");
+}
 
 std::vector<RasterBand> describe_bands(const GdalDataset& dataset) {
   const auto guard = dataset.lock();

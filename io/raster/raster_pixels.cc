@@ -47,6 +47,15 @@ class WindowRead {
     }
   }
 
+  /// Give bytes above 127 the sign that GDAL took from them.
+  void restore_signs() const {
+    for (std::size_t c = 0; c < codings_.size(); ++c) {
+      if (!codings_[c].signed_bytes) continue;
+      float* const plane = values_cyx_ + static_cast<std::int64_t>(c) * pixels_;
+      for (std::int64_t i = 0; i < pixels_; ++i) plane[i] -= plane[i] > 127 ? 256.0F : 0.0F;
+    }
+  }
+
   /// Make missing what the masks of the bands hide.
   void hide_masked() const {
     std::vector<std::uint8_t> mask, alpha;
@@ -137,6 +146,7 @@ std::int64_t read_pixels(const GdalDataset& dataset, const Codings& codings,
   const std::int64_t pixels = window.height * window.width;
   const WindowRead read(dataset, codings, names, window, target.data_cyx);
   read.read_samples();
+  read.restore_signs();
   std::int64_t sample_bytes = 0;
   for (std::size_t c = 0; c < codings.size(); ++c) {
     decode_samples({codings[c], target.affine.empty() ? Affine{} : target.affine[c]}, pixels,

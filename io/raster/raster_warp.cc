@@ -139,6 +139,12 @@ std::unique_ptr<GdalDataset> open_warped(const std::string& path, const std::str
     throw DataError(fmt::format(
         "{}: has a mask for each band, which cannot be brought onto another grid", path));
   }
+  if (std::any_of(codings.begin(), codings.end(), [](const auto& c) { return c.signed_bytes; })) {
+    throw DataError(fmt::format(
+        "{}: holds signed bytes, which this GDAL cannot bring onto another grid; convert them with "
+        "gdal_translate -ot Int16",
+        path));
+  }
   auto source = std::make_unique<GdalDataset>(path, driver, warp.overview);
   const auto guard = source->lock();
   const GdalErrors errors;

@@ -25,11 +25,26 @@ void check_envi_header(GDALDataset& dataset, const std::string& path) {
   }
 }
 
+bool is_raw_driver(std::string_view driver) {
+  return std::find(kRawDrivers.begin(), kRawDrivers.end(), driver) != kRawDrivers.end();
+}
+
 }  // namespace
+
+bool is_mistaken_for_raw(const std::string& path, std::string_view driver) {
+  if (!is_raw_driver(driver)) return false;
+  std::array<char, 256> head{};
+  VSILFILE* const file = VSIFOpenL(path.c_str(), "rb");
+  if (file == nullptr) return false;
+  const std::string_view start(head.data(), VSIFReadL(head.data(), 1, head.size(), file));
+  VSIFCloseL(file);
+  return start.find("<VRTDataset") != std::string_view::npos || start.starts_with("\x89HDF\r\n") ||
+         start.starts_with("CDF");
+}
 
 void check_raw_file(GDALDataset& dataset, const std::string& path) {
   const std::string_view driver = dataset.GetDriver()->GetDescription();
-  if (std::find(kRawDrivers.begin(), kRawDrivers.end(), driver) == kRawDrivers.end()) return;
+  if (!is_raw_driver(driver)) return;
   if (driver == "ENVI") check_envi_header(dataset, path);
   const auto number = [&](const char* field) {
     const char* text = dataset.GetMetadataItem(field, "ENVI");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 class GDALDataset;
 
@@ -11,5 +12,9 @@ namespace trib::io {
 /// DataError if `path`, opened as `dataset`, is shorter than its header promises, or if an ENVI
 /// header does not say how pixels are stored.
 void check_raw_file(GDALDataset& dataset, const std::string& path);
+
+/// Whether a file that GDAL opened with this driver only lies beside a header of the same name, and
+/// is a virtual raster or a NetCDF or HDF5 file by its content.
+bool is_mistaken_for_raw(const std::string& path, std::string_view driver);
 
 }  // namespace trib::io

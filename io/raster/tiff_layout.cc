@@ -174,8 +174,8 @@ std::optional<DType> dtype_of(std::uint64_t format, std::uint64_t bits) {
     if (bits == 32) return DType::u32;
     if (bits == 64) return DType::u64;
   }
-  // GDAL gives signed bytes as unsigned ones: they are its own.
   if (format == kSigned) {
+    if (bits == 8) return DType::i8;
     if (bits == 16) return DType::i16;
     if (bits == 32) return DType::i32;
     if (bits == 64) return DType::i64;

@@ -27,10 +27,10 @@ constexpr std::size_t kOpenFiles = 64;
 constexpr std::int64_t kFetchedPerWanted = 4;
 constexpr std::int64_t kSmallFetch = std::int64_t{64} << 10;
 
-std::optional<DType> dtype_of(GDALDataType type) {
-  switch (type) {
+std::optional<DType> dtype_of(GDALRasterBand& band) {
+  switch (band.GetRasterDataType()) {
     case GDT_Byte:
-      return DType::u8;
+      return has_signed_bytes(band) ? DType::i8 : DType::u8;
     case GDT_UInt16:
       return DType::u16;
     case GDT_Int16:
@@ -96,7 +96,7 @@ std::optional<TiffShape> find_tiff_shape(const GdalDataset& dataset) {
   if (std::ranges::find(kCompressions, compression) == kCompressions.end()) return {};
   if (gdal.GetRasterCount() == 0) return {};
   GDALRasterBand& band = *gdal.GetRasterBand(1);
-  const auto dtype = dtype_of(band.GetRasterDataType());
+  const auto dtype = dtype_of(band);
   if (!dtype) return {};
   TiffShape shape;
   shape.image = {gdal.GetRasterYSize(), gdal.GetRasterXSize()};

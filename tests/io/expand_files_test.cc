@@ -76,6 +76,14 @@ TEST_F(ExpandFiles, TakesFilesOnlyAndNamesLiterally) {
   EXPECT_THAT(expand({"odd[1].tif"}), ElementsAre("odd[1].tif"));
 }
 
+TEST_F(ExpandFiles, TakesFoldersThatAreOneRaster) {
+  std::filesystem::create_directories(root_ + "cube.zarr");
+  EXPECT_THAT(message({"cube.zarr"}), HasSubstr("it is a folder; name the files in it"));
+  std::ofstream(root_ + "cube.zarr/.zgroup") << "{}";
+  EXPECT_THAT(expand({"cube.zarr"}), ElementsAre("cube.zarr"));
+  EXPECT_THAT(expand({"*.zarr"}), ElementsAre("cube.zarr"));
+}
+
 TEST_F(ExpandFiles, KeepsNamesOfPartsOfFiles) {
   EXPECT_THAT(expand_files({"NETCDF:\"x.nc\":t2m"}), ElementsAre("NETCDF:\"x.nc\":t2m"));
 }

@@ -31,15 +31,18 @@ struct TestRaster {
   int epsg = 32632;  ///< 0: none
   std::optional<std::array<double, 6>> transform =
       std::array<double, 6>{500000, 10, 0, 4000000, 0, -10};
-  int alpha = 0;  ///< number of the alpha band
+  int alpha = 0;                     ///< number of the alpha band
+  std::vector<const char*> options;  ///< of creation, "COMPRESS=LZW"
   std::function<void(GDALDataset&)> finish = [](GDALDataset&) {};
 };
 
 inline void write_raster(const std::string& path, const TestRaster& raster) {
   prepare_gdal();
   GDALDriver* driver = GetGDALDriverManager()->GetDriverByName("GTiff");
-  GDALDataset* dataset =
-      driver->Create(path.c_str(), raster.width, raster.height, raster.bands, raster.type, nullptr);
+  std::vector<const char*> options = raster.options;
+  options.push_back(nullptr);
+  GDALDataset* dataset = driver->Create(path.c_str(), raster.width, raster.height, raster.bands,
+                                        raster.type, const_cast<char**>(options.data()));
   ASSERT_NE(dataset, nullptr) << path;
   if (raster.epsg != 0) {
     OGRSpatialReference system;

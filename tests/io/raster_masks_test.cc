@@ -71,6 +71,25 @@ TEST_F(RasterMasksTest, KnowsNodataOf64BitIntegers) {
   EXPECT_EQ(plane(read(files("a.tif")))[2], 0x1p40F);
 }
 
+#if GDAL_VERSION_NUM < 3070000
+TEST_F(RasterMasksTest, ReadsSignedBytesByEitherWay) {
+  for (const char* how : {"COMPRESS=NONE", "COMPRESS=DEFLATE", "COMPRESS=PACKBITS"}) {
+    TestRaster raster = row(GDT_Byte, {0, 127, 128, 251, 255});
+    raster.options = {"PIXELTYPE=SIGNEDBYTE", how};
+    raster.finish = [](GDALDataset& d) { d.GetRasterBand(1)->SetNoDataValue(-5); };
+    write("a.tif", raster);
+    const std::vector<float> found = plane(read(files("a.tif")));
+    EXPECT_EQ((std::vector<float>{found[0], found[1], found[2], found[4]}),
+              (std::vector<float>{0, 127, -128, -1}))
+        << how;
+    EXPECT_TRUE(std::isnan(found[3])) << how;
+  }
+  RasterOptions warped = files("a.tif");
+  warped.resolution = {5, 5};
+  EXPECT_THAT(message(warped), HasSubstr("signed bytes"));
+}
+#endif
+
 TEST_F(RasterMasksTest, MissingStaysMissingThroughScaleAndAffine) {
   TestRaster raster = row(GDT_Int16, {-1, 10, 20});
   raster.finish = [](GDALDataset& d) {
@@ -220,6 +239,10 @@ TEST_F(RasterMasksTest, ReadsVirtualFilesAndSurvivesBrokenOnes) {
         std::string("/etc/passwd"), std::string("/"), std::string("")}) {
     EXPECT_THAT(message(virtual_of(source)), HasSubstr("v.vrt")) << source;
   }
+  // A header of the same name belongs to another file.
+  std::ofstream(temp_.file("v.hdr")) << "ENVI\nsamples = 3\nlines = 3\nbands = 1\ndata type = 1\n"
+                                        "interleave = bsq\n";
+  EXPECT_EQ(at(read(virtual_of(temp_.file("a.tif"))), 0, 3, 4), 304);
   // Sizes that are only declared are not allocated.
   const auto huge = open_raster(virtual_of(temp_.file("a.tif"), "2000000000"));
   EXPECT_EQ(huge->extent(0).height, 2000000000);
