@@ -13,6 +13,25 @@
 
 namespace trib::io {
 
+namespace {
+
+constexpr std::string_view kHdf5Signature("\x89HDF\r\n\x1a\n");
+
+/// HDF5 files may start with a block of the user's, as MATLAB's do: of 512 bytes or a power of two
+/// more.
+bool is_hdf5_behind_user_block(std::ifstream& file) {
+  constexpr std::streamoff kSmallest = 512, kLargest = 1 << 20;
+  file.clear();
+  for (std::streamoff at = kSmallest; at <= kLargest; at *= 2) {
+    std::array<char, kHdf5Signature.size()> found{};
+    if (!file.seekg(at) || !file.read(found.data(), found.size())) return false;
+    if (std::string_view(found.data(), found.size()) == kHdf5Signature) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
 FileKind file_kind(const std::string& path) {
   if (std::filesystem::is_directory(path)) {
     throw DataError(fmt::format("{}: is a folder, expected a file", path));
@@ -24,10 +43,10 @@ FileKind file_kind(const std::string& path) {
   const std::string_view magic(head.data(), static_cast<std::size_t>(file.gcount()));
   if (magic.empty()) return FileKind::empty;
   if (magic.substr(0, 3) == "CDF") return FileKind::netcdf_classic;
-  if (magic == "\x89HDF\r\n\x1a\n") return FileKind::hdf5;
+  if (magic == kHdf5Signature) return FileKind::hdf5;
   if (magic.substr(0, 4) == "PK\x03\x04") return FileKind::zip;
   if (magic.substr(0, 4) == "GRIB") return FileKind::grib;
-  return FileKind::other;
+  return is_hdf5_behind_user_block(file) ? FileKind::hdf5 : FileKind::other;
 }
 
 std::string_view describe(FileKind kind) {

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <charconv>
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace trib::io {
@@ -26,6 +28,19 @@ inline std::string trim(std::string_view text) {
 template <std::size_t N>
 bool is_one_of(std::string_view name, const std::array<std::string_view, N>& names) {
   return std::ranges::find(names, name) != names.end();
+}
+
+/// Texts as numbers; none at all if one of them is something else.
+inline std::vector<double> to_numbers(const std::vector<std::string>& texts) {
+  std::vector<double> numbers;
+  for (const std::string& text : texts) {
+    const std::string number = trim(text);
+    double value = 0;
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value);
+    if (error != std::errc{} || end != number.data() + number.size()) return {};
+    numbers.push_back(value);
+  }
+  return numbers;
 }
 
 /// Parts between commas, without the blanks around them; at least one.

@@ -34,6 +34,8 @@ double nanometres_per(const std::string& units, const std::vector<double>& value
   if (u.find("micro") != std::string::npos || u == "um" || u == "\xc2\xb5m" || u == "\xce\xbcm") {
     return 1000;
   }
+  if (u == "m" || u == "meter" || u == "meters" || u == "metre" || u == "metres") return 1e9;
+  if (u.starts_with("angstr") || u == "\xc3\xa5" || u == "\xc3\x85") return 0.1;
   return values.empty() || std::ranges::max(values) >= 100 ? 1 : 1000;
 }
 

@@ -37,7 +37,7 @@ ZSTD_DCtx* thread_expander() {
 }
 
 bool compresses(Kind kind) {
-  return kind == Kind::deflate || kind == Kind::zstd;
+  return kind == Kind::deflate || kind == Kind::zstd || kind == Kind::lzf;
 }
 
 // Byte b of element i lies at in[b * count + i]. Whole words are put together, so that the loop
@@ -117,6 +117,39 @@ void expand_zstd(std::span<const std::byte> stored, std::span<std::byte> out) {
   }
 }
 
+// Each item starts with a byte: below 32 that many bytes and one follow as they are; else its high
+// three bits, with another byte if all are set, tell a length, and the other five with the next
+// byte how far back the same bytes stand.
+void expand_lzf(std::span<const std::byte> stored, std::span<std::byte> out) {
+  const auto* in = reinterpret_cast<const std::uint8_t*>(stored.data());
+  const auto* const end = in + stored.size();
+  auto* const first = reinterpret_cast<std::uint8_t*>(out.data());
+  std::size_t done = 0;
+  const auto check = [&](bool fine) {
+    if (fine) return;
+    throw DataError(fmt::format("{} bytes of lzf do not expand to {}", stored.size(), out.size()));
+  };
+  while (in < end) {
+    const std::size_t control = *in++;
+    if (control < 32) {
+      const std::size_t count = control + 1;
+      check(count <= static_cast<std::size_t>(end - in) && count <= out.size() - done);
+      std::memcpy(first + done, in, count);
+      in += count;
+      done += count;
+      continue;
+    }
+    std::size_t count = (control >> 5) + 2;
+    check(end - in >= (count == 9 ? 2 : 1));
+    if (count == 9) count += *in++;
+    const std::size_t back = ((control & 31) << 8 | *in++) + 1;
+    check(back <= done && count <= out.size() - done);
+    // May reach into what it writes.
+    for (std::size_t i = 0; i < count; ++i, ++done) first[done] = first[done - back];
+  }
+  check(done == out.size());
+}
+
 void unshuffle(std::size_t element_size, std::span<const std::byte> shuffled,
                std::span<std::byte> out) {
   const std::size_t count = shuffled.size() / std::max<std::size_t>(1, element_size);
@@ -176,6 +209,8 @@ std::optional<ChunkFilter> hdf5_filter(int id, std::span<const unsigned> paramet
       return ChunkFilter{Kind::shuffle, parameters[0]};
     case 3:
       return ChunkFilter{Kind::fletcher32};
+    case 32000:
+      return ChunkFilter{Kind::lzf};
     case 32015:
       return ChunkFilter{Kind::zstd};
     default:
@@ -239,6 +274,9 @@ std::unique_ptr<Buffer> ChunkCodec::decode(std::span<const std::byte> stored, st
       case Kind::zstd:
         check_expanded(now, entered[i]);
         replace(i, entered[i], [&](std::span<std::byte> out) { expand_zstd(now, out); });
+        break;
+      case Kind::lzf:
+        replace(i, entered[i], [&](std::span<std::byte> out) { expand_lzf(now, out); });
         break;
       case Kind::shuffle:
         replace(i, now.size(),

@@ -21,6 +21,10 @@ void inflate_zlib(std::span<const std::byte> stored, std::span<std::byte> out);
 /// Expand Zstandard frames that must hold exactly out.size() bytes. Throws DataError.
 void expand_zstd(std::span<const std::byte> stored, std::span<std::byte> out);
 
+/// Expand a block of LibLZF, h5py's filter "lzf", that must hold exactly out.size() bytes. Throws
+/// DataError.
+void expand_lzf(std::span<const std::byte> stored, std::span<std::byte> out);
+
 /// Undo HDF5's shuffle: the n-th bytes of all elements lie together, those that make no whole
 /// element lie behind unchanged. Both have the same size and do not overlap.
 void unshuffle(std::size_t element_size, std::span<const std::byte> shuffled,
@@ -31,7 +35,7 @@ std::uint32_t fletcher32(std::span<const std::byte> bytes);
 
 /// One step chunks go through on their way into a file.
 struct ChunkFilter {
-  enum class Kind : std::uint8_t { deflate, zstd, shuffle, fletcher32 };
+  enum class Kind : std::uint8_t { deflate, zstd, lzf, shuffle, fletcher32 };
   Kind kind;
   std::size_t element_size = 1;  ///< of shuffle
 };

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <filesystem>
 #include <limits>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -71,6 +73,17 @@ Overlap overlap(const AxisPart& wanted, std::int64_t begin, std::int64_t end) {
   const std::int64_t high = std::min(wanted.begin + wanted.count, end);
   if (wanted.reversed) return {high - 1, high - low, wanted.begin + wanted.count - high, -1};
   return {low, high - low, low - wanted.begin, 1};
+}
+
+// Whether a dataset, perhaps found behind a link, lies in the file of this path.
+bool lies_in(const Hdf5Handle& dataset, const std::string& path) {
+  const ssize_t length = H5Fget_name(dataset.id(), nullptr, 0);
+  if (length <= 0) return false;
+  std::string name(static_cast<std::size_t>(length) + 1, '\0');
+  H5Fget_name(dataset.id(), name.data(), name.size());
+  name.pop_back();
+  std::error_code failed;
+  return name == path || std::filesystem::equivalent(name, path, failed);
 }
 
 }  // namespace
@@ -161,7 +174,7 @@ std::unique_ptr<Hdf5Array> Hdf5Array::take(std::shared_ptr<const StoredFile> fil
   if (!type.valid() || !space.valid() || !properties.valid()) return nullptr;
   const std::optional<DType> dtype = native_dtype(type.id());
   const int rank = H5Sget_simple_extent_ndims(space.id());
-  if (!dtype || rank < 1) return nullptr;
+  if (!dtype || rank < 1 || !lies_in(dataset, file->path())) return nullptr;
 
   std::unique_ptr<Hdf5Array> array(new Hdf5Array);
   array->file_ = std::move(file);

@@ -50,7 +50,7 @@ class Hdf5Array {
  public:
   /// Take over an open dataset of a file opened by open_hdf5_file(). Null if only libhdf5 can read
   /// it: numbers of other machines, filters not known to ChunkCodec, other layouts, data never
-  /// written. To be called within an Hdf5Session.
+  /// written or, behind a link, in another file. To be called within an Hdf5Session.
   static std::unique_ptr<Hdf5Array> take(std::shared_ptr<const StoredFile> file,
                                          const std::string& name, Hdf5Handle dataset);
 

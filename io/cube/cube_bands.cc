@@ -51,6 +51,16 @@ std::optional<NumberList> attribute_list(const Hdf5File& file, const std::string
   return {};
 }
 
+// Number of elements of a list: of a dataset along one axis, as MATLAB's [1, n] too. 0 if it is
+// none.
+std::size_t length_of_list(const Hdf5Dataset& dataset) {
+  const auto longer = std::ranges::count_if(dataset.shape, [](auto extent) { return extent != 1; });
+  if (dataset.shape.empty() || longer > 1 || (!dataset.dtype && dataset.stored_type != "text")) {
+    return 0;
+  }
+  return static_cast<std::size_t>(std::ranges::max(dataset.shape));
+}
+
 // NetCDF-4 stores a dimension without a variable as a dataset that holds nothing.
 bool is_bare_dimension(const Hdf5File& file, const Hdf5Dataset& dataset) {
   return file.text(dataset.path, "NAME").starts_with("This is a netCDF dimension but not");
@@ -65,8 +75,9 @@ std::optional<NumberList> find_list(const Hdf5File& file, const Hdf5Dataset& dat
   const Hdf5Dataset* nearest = nullptr;
   std::ptrdiff_t most_common = -1;
   for (const Hdf5Dataset& d : file.datasets()) {
-    if (!d.dtype || d.shape.size() != 1 || !fits(static_cast<std::size_t>(d.shape[0])) ||
-        std::ranges::find(names, lower(d.name())) == names.end() || is_bare_dimension(file, d)) {
+    const std::size_t length = length_of_list(d);
+    if (length == 0 || !fits(length) || std::ranges::find(names, lower(d.name())) == names.end() ||
+        is_bare_dimension(file, d)) {
       continue;
     }
     const std::ptrdiff_t common = std::ranges::mismatch(d.path, dataset.path).in1 - d.path.begin();
@@ -83,6 +94,33 @@ std::optional<NumberList> find_list(const Hdf5File& file, const Hdf5Dataset& dat
     if (auto list = attribute_list(file, object, names, fits)) return list;
   }
   return {};
+}
+
+std::vector<std::string> names_of_wavelengths(const Hdf5Dataset& dataset) {
+  const std::string name = lower(dataset.name());
+  const std::string begin = lower(detector_of(dataset)), end = name.substr(name.rfind('_') + 1);
+  return {"wavelength",
+          "wavelengths",
+          "wavelength_nm",
+          "wavelengths_nm",
+          "center_wavelength",
+          "center_wavelengths",
+          "centre_wavelength",
+          "centre_wavelengths",
+          "central_wavelength",
+          "central_wavelengths",
+          "band_wavelength",
+          "band_wavelengths",
+          "band_centers",
+          "band_centres",
+          "wavelength_3d",
+          "wvl",
+          "lambda",
+          "list_cw_" + begin,
+          begin + "_wavelength",
+          begin + "_wavelengths",
+          end + "_wavelength",
+          end + "_wavelengths"};
 }
 
 // What was meant by a number stored in 32 bits: 1037.05, not 1037.050048828125.
@@ -103,7 +141,7 @@ std::vector<double> in_nanometres(NumberList list) {
 }
 
 NumberList given_list(const Hdf5File& file, const Hdf5Dataset& dataset, const std::string& path) {
-  if (const Hdf5Dataset* d = file.find(path); d != nullptr && d->dtype && d->shape.size() == 1) {
+  if (const Hdf5Dataset* d = file.find(path); d != nullptr && length_of_list(*d) > 0) {
     return {file.values(*d), file.text(d->path, "units"), path};
   }
   const std::size_t slash = path.rfind('/');
@@ -214,11 +252,7 @@ std::vector<double> find_wavelengths(const Hdf5File& file, const Hdf5Dataset& da
            dataset.shape.end();
   };
   if (path.empty()) {
-    auto list = find_list(
-        file, dataset,
-        {"wavelength", "wavelengths", "wavelength_nm", "wavelengths_nm", "center_wavelength",
-         "center_wavelengths", "list_cw_" + lower(detector_of(dataset))},
-        fits);
+    auto list = find_list(file, dataset, names_of_wavelengths(dataset), fits);
     return list ? in_nanometres(std::move(*list)) : std::vector<double>{};
   }
   NumberList list = given_list(file, dataset, path);

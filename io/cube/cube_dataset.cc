@@ -75,19 +75,23 @@ const Hdf5Dataset& largest_cube(const Hdf5File& file) {
 
 // What a file calls an axis as a letter of "yxc", 0 if it is none of them.
 char axis_letter(const std::string& label) {
-  static const std::set<std::string> kRows{"y",           "row",       "rows",     "line",
-                                           "lines",       "lat",       "latitude", "northing",
-                                           "along_track", "downtrack", "nlines"};
+  static const std::set<std::string> kRows{
+      "y",        "row",      "rows",      "line",   "lines",           "lat",
+      "latitude", "northing", "downtrack", "nlines", "number_of_lines", "along_track",
+      "scan",     "scans",    "nscans",    "nrows",  "number_of_scans"};
   static const std::set<std::string> kColumns{
-      "x",   "column",    "columns", "col",          "cols",       "sample",  "samples",
-      "lon", "longitude", "easting", "across_track", "crosstrack", "nsamples"};
-  static const std::set<std::string> kChannels{"c",        "channel",    "channels",    "band",
-                                               "bands",    "wavelength", "wavelengths", "lambda",
-                                               "spectral", "spectrum",   "nbands"};
+      "x",          "column",          "columns",      "col",       "cols",
+      "sample",     "samples",         "lon",          "longitude", "easting",
+      "pixel",      "pixels_per_line", "across_track", "pixels",    "npixels",
+      "crosstrack", "nsamples",        "ncols",        "ccd_pixels"};
+  static const std::set<std::string> kChannels{"c",      "channel",  "channels", "band",
+                                               "lambda", "spectral", "spectrum"};
   const std::string name = lower(label);
   if (kRows.contains(name)) return 'y';
   if (kColumns.contains(name)) return 'x';
-  if (kChannels.contains(name)) return 'c';
+  if (kChannels.contains(name) || name.ends_with("bands") || name.starts_with("wavelength")) {
+    return 'c';
+  }
   return 0;
 }
 
@@ -125,6 +129,10 @@ std::string axes_by_length(const Hdf5File& file, const Hdf5Dataset& dataset,
                              : fmt::format("there are {} wavelengths", num_wavelengths)));
   }
   const auto at = std::ranges::find_if(axes, is_as_long) - axes.begin();
+  // MATLAB turns the order of all axes round.
+  if (!file.text(dataset.path, "MATLAB_class").empty()) {
+    return at == 0 ? "cxy" : at == 1 ? "xcy" : "xyc";
+  }
   return at == 0 ? "cyx" : at == 1 ? "ycx" : "yxc";
 }
 

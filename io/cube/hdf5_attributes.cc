@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "io/cube/hdf5_file.h"
+#include "io/text.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -100,7 +101,8 @@ std::vector<double> Hdf5File::numbers(const std::string& object,
   const Hdf5Handle type(H5Aget_type(handle.id()), H5Tclose);
   const Hdf5Handle space(H5Aget_space(handle.id()), H5Sclose);
   const H5T_class_t kind = H5Tget_class(type.id());
-  if (kind != H5T_INTEGER && kind != H5T_FLOAT) return {};
+  if (kind == H5T_STRING) return to_numbers(texts(object, attribute));
+  if (kind != H5T_INTEGER && kind != H5T_FLOAT && kind != H5T_ENUM) return {};
   const std::size_t count = num_points(space.id());
   if (count > kMostBytes / sizeof(double)) {
     throw DataError(
@@ -129,14 +131,18 @@ std::string Hdf5File::text(const std::string& object, const std::string& attribu
   return all.empty() ? "" : all.front();
 }
 
-std::string Hdf5File::text(const Hdf5Dataset& dataset) const {
+std::vector<std::string> Hdf5File::texts(const Hdf5Dataset& dataset) const {
   const Hdf5Session session;
   const Hdf5Handle handle = open(dataset, 0);
   const Hdf5Handle type(H5Dget_type(handle.id()), H5Tclose);
   const Hdf5Handle space(H5Dget_space(handle.id()), H5Sclose);
-  const auto all = read_strings(type.id(), space.id(), [&](hid_t memory, void* out) {
+  return read_strings(type.id(), space.id(), [&](hid_t memory, void* out) {
     return H5Dread(handle.id(), memory, H5S_ALL, H5S_ALL, H5P_DEFAULT, out);
   });
+}
+
+std::string Hdf5File::text(const Hdf5Dataset& dataset) const {
+  const std::vector<std::string> all = texts(dataset);
   return all.empty() ? "" : all.front();
 }
 

@@ -1,6 +1,8 @@
 #include "io/cube/hdf5_file.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <filesystem>
 #include <functional>
 #include <numeric>
 
@@ -11,6 +13,7 @@
 #include "io/chunks/hdf5_places.h"
 #include "io/file_kind.h"
 #include "io/opening_file.h"
+#include "io/text.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -44,6 +47,14 @@ hid_t native_type(DType dtype) {
   return H5I_INVALID_HID;
 }
 
+// As h5py writes truth values: FALSE is 0, TRUE is 1.
+bool is_bool(hid_t type) {
+  if (H5Tget_size(type) != 1 || H5Tget_nmembers(type) != 2) return false;
+  std::int8_t no = -1, yes = -1;
+  return H5Tenum_valueof(type, "FALSE", &no) >= 0 && H5Tenum_valueof(type, "TRUE", &yes) >= 0 &&
+         no == 0 && yes == 1;
+}
+
 // Type a stored type is read as, and its name.
 std::pair<std::optional<DType>, std::string> dtype_of(hid_t type) {
   const std::size_t size = H5Tget_size(type);
@@ -68,6 +79,9 @@ std::pair<std::optional<DType>, std::string> dtype_of(hid_t type) {
     }
     case H5T_STRING:
       return {std::nullopt, "text"};
+    case H5T_ENUM:
+      return is_bool(type) ? std::pair{std::optional(DType::u8), std::string("bool")}
+                           : std::pair{std::optional<DType>(), std::string("enum")};
     case H5T_COMPOUND:
       return {std::nullopt, "compound"};
     default:
@@ -100,6 +114,48 @@ std::string filters_of(hid_t properties) {
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
+// What libhdf5 does not say of a dataset that it cannot read; empty if it has all filters.
+std::string missing_filter(const Hdf5Handle& dataset) {
+  const Hdf5Handle properties(H5Dget_create_plist(dataset.id()), H5Pclose);
+  const int count = H5Pget_nfilters(properties.id());
+  for (int i = 0; i < count; ++i) {
+    unsigned flags = 0, config = 0;
+    std::size_t num_values = 0;
+    char name[64] = {};
+    const H5Z_filter_t id = H5Pget_filter2(properties.id(), static_cast<unsigned>(i), &flags,
+                                           &num_values, nullptr, sizeof(name), name, &config);
+    if (H5Zfilter_avail(id) > 0) continue;
+    return fmt::format(
+        "; it is stored through filter {} '{}', which libhdf5 lacks here: name the folder of its "
+        "plugin in HDF5_PLUGIN_PATH, or rewrite the file where it can be read (h5repack -f GZIP=4 "
+        "IN OUT)",
+        id, name);
+  }
+  return "";
+}
+
+// A file that a virtual dataset takes data from and that is not there; empty if all are. libhdf5
+// reads fill values for such.
+std::string missing_source(const Hdf5Handle& dataset, const std::string& path) {
+  const Hdf5Handle properties(H5Dget_create_plist(dataset.id()), H5Pclose);
+  std::size_t count = 0;
+  if (H5Pget_layout(properties.id()) != H5D_VIRTUAL || std::getenv("HDF5_VDS_PREFIX") != nullptr ||
+      H5Pget_virtual_count(properties.id(), &count) < 0) {
+    return "";
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    const ssize_t length = H5Pget_virtual_filename(properties.id(), i, nullptr, 0);
+    if (length <= 0) continue;
+    std::string name(static_cast<std::size_t>(length) + 1, '\0');
+    H5Pget_virtual_filename(properties.id(), i, name.data(), name.size());
+    name.pop_back();
+    if (name == "." || name.find('%') != std::string::npos) continue;  // this file; a pattern
+    const std::filesystem::path beside = std::filesystem::path(path).parent_path() / name;
+    if (!std::filesystem::exists(name) && !std::filesystem::exists(beside)) return name;
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string Hdf5Dataset::name() const {
@@ -115,18 +171,29 @@ Hdf5File::Hdf5File(const std::string& path) : path_(path) {
   file_ = open_hdf5_file(path);
   if (!file_.valid()) fail("cannot open");
 
-  std::vector<std::string> names;
+  struct Link {
+    std::string name;
+    bool elsewhere;
+  };
+  std::vector<Link> links;
   const auto visit = [](hid_t, const char* name, const H5L_info_t* info, void* data) -> herr_t {
-    if (info->type == H5L_TYPE_HARD) static_cast<std::vector<std::string>*>(data)->push_back(name);
+    const bool elsewhere = info->type == H5L_TYPE_EXTERNAL;
+    if (info->type == H5L_TYPE_HARD || elsewhere) {
+      static_cast<std::vector<Link>*>(data)->push_back({name, elsewhere});
+    }
     return 0;
   };
-  if (H5Lvisit(file_.id(), H5_INDEX_NAME, H5_ITER_INC, visit, &names) < 0) {
+  if (H5Lvisit(file_.id(), H5_INDEX_NAME, H5_ITER_INC, visit, &links) < 0) {
     fail("cannot list the contents");
   }
-  for (const std::string& name : names) {
-    const Hdf5Handle object(H5Oopen(file_.id(), name.c_str(), H5P_DEFAULT), H5Oclose);
-    if (!object.valid()) fail(fmt::format("cannot open /{}", name));
-    if (H5Iget_type(object.id()) == H5I_DATASET) datasets_.push_back(describe("/" + name, object));
+  for (const Link& link : links) {
+    const Hdf5Handle object(H5Oopen(file_.id(), link.name.c_str(), H5P_DEFAULT), H5Oclose);
+    if (!object.valid()) {
+      if (link.elsewhere) continue;  // what it names is not there
+      fail(fmt::format("cannot open /{}", link.name));
+    }
+    if (H5Iget_type(object.id()) != H5I_DATASET) continue;
+    datasets_.push_back(describe("/" + link.name, object));
   }
 }
 
@@ -165,6 +232,10 @@ Hdf5Handle Hdf5File::open(const Hdf5Dataset& dataset, std::size_t cache_bytes) c
   H5Pset_chunk_cache(access.id(), kSlots, cache_bytes, H5D_CHUNK_CACHE_W0_DEFAULT);
   Hdf5Handle handle(H5Dopen2(file_.id(), dataset.path.c_str(), access.id()), H5Dclose);
   if (!handle.valid()) fail(fmt::format("cannot open {}", dataset.path));
+  if (const std::string source = missing_source(handle, path_); !source.empty()) {
+    throw DataError(
+        fmt::format("{}: {} takes data from {}, which is not there", path_, dataset.path, source));
+  }
   return handle;
 }
 
@@ -172,6 +243,11 @@ std::vector<double> Hdf5File::values(const Hdf5Dataset& dataset) const {
   const Hdf5Session session;
   const std::int64_t count = std::accumulate(dataset.shape.begin(), dataset.shape.end(),
                                              std::int64_t{1}, std::multiplies<>());
+  if (dataset.stored_type == "text") {
+    const std::vector<double> numbers = to_numbers(texts(dataset));
+    if (static_cast<std::int64_t>(numbers.size()) == count) return numbers;
+    throw DataError(fmt::format("{}: the texts of {} are no numbers", path_, dataset.path));
+  }
   std::vector<double> values(static_cast<std::size_t>(count));
   const Hdf5Handle handle = open(dataset, 0);
   if (H5Dread(handle.id(), H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0) {
@@ -209,7 +285,9 @@ void Hdf5File::read(const Hdf5Dataset& dataset, const Hdf5Handle& handle,
                           H5Sclose);
   if (H5Dread(handle.id(), native_type(*dataset.dtype), memory.id(), space.id(), H5P_DEFAULT, out) <
       0) {
-    fail(fmt::format("cannot read {} at {}", dataset.path, box));
+    const std::string reason = Hdf5Session::error_text();
+    throw DataError(fmt::format("{}: cannot read {} at {}: {}{}", path_, dataset.path, box, reason,
+                                missing_filter(handle)));
   }
 }
 

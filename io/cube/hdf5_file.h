@@ -19,7 +19,7 @@ namespace trib::io {
 struct Hdf5Dataset {
   std::string path;            ///< "/SJER/Reflectance/Reflectance_Data"
   std::optional<DType> dtype;  ///< type to read it as; none for text and compounds
-  std::string stored_type;     ///< for people: "f32", "f16", "text", "compound"
+  std::string stored_type;     ///< for people: "f32", "f16", "bool", "text", "compound"
   std::vector<std::int64_t> shape;
   std::vector<std::int64_t> chunks;  ///< empty if stored contiguously
   std::string filters;               ///< "shuffle, deflate 6"
@@ -41,6 +41,7 @@ class Hdf5File {
   const Hdf5Dataset* find(const std::string& dataset_path) const;
 
   /// Numeric attribute of an object by name, whatever its case; empty if absent or not numeric.
+  /// Numbers may be written as text.
   std::vector<double> numbers(const std::string& object, const std::string& attribute) const;
   /// Text attribute, likewise; the first of several strings.
   std::string text(const std::string& object, const std::string& attribute) const;
@@ -51,12 +52,13 @@ class Hdf5File {
   /// Names of a dataset's axes: those of the dimension scales attached to it, as netCDF-4 does.
   /// Empty where an axis has none.
   std::vector<std::string> scale_names(const Hdf5Dataset& dataset) const;
-  /// First string of a dataset of text.
+  /// All strings of a dataset of text, and the first one.
+  std::vector<std::string> texts(const Hdf5Dataset& dataset) const;
   std::string text(const Hdf5Dataset& dataset) const;
 
   /// Open a dataset for reading with a chunk cache of so many bytes.
   Hdf5Handle open(const Hdf5Dataset& dataset, std::size_t cache_bytes) const;
-  /// All elements as doubles.
+  /// All elements as doubles, also those of numbers written as text.
   std::vector<double> values(const Hdf5Dataset& dataset) const;
 
   /// Inclusive-exclusive range along an axis.

@@ -40,6 +40,12 @@ Bytes zstd(const Bytes& raw) {
   return out;
 }
 
+Bytes bytes(std::initializer_list<int> values) {
+  Bytes out;
+  for (const int v : values) out.push_back(static_cast<std::byte>(v));
+  return out;
+}
+
 Bytes shuffled(const Bytes& raw, std::size_t element) {
   Bytes out(raw);
   const std::size_t count = raw.size() / element;
@@ -169,6 +175,23 @@ TEST(ChunkCodec, SurvivesFlippedAndMissingBytes) {
     }
     EXPECT_GT(refused, 290);  // both end in checksums
   }
+}
+
+TEST(ChunkCodec, ExpandsLzf) {
+  // "abc", then 3 bytes from 3 back, then 11 from 1 back, then "d".
+  const Bytes stored = bytes({2, 'a', 'b', 'c', 1 << 5, 2, 7 << 5, 2, 0, 0, 'd'});
+  const std::string text = "abcabcccccccccccccd";
+  const ChunkCodec codec({*hdf5_filter(32000, {})});
+  const auto found = codec.decode(stored, 0, 6 + 11 + 1);
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(found->data()), found->size()),
+            text.substr(0, 17) + "d");
+  // Too long, too short, cut off, from before the start.
+  EXPECT_THROW(codec.decode(stored, 0, 17), DataError);
+  EXPECT_THROW(codec.decode(stored, 0, 19), DataError);
+  for (std::size_t n = 0; n < stored.size(); ++n) {
+    EXPECT_THROW(codec.decode(std::span(stored).first(n), 0, 18), DataError) << n;
+  }
+  EXPECT_THROW(codec.decode(bytes({0, 'a', 1 << 5, 1}), 0, 4), DataError);
 }
 
 }  // namespace

@@ -13,8 +13,12 @@ namespace trib::test {
 /// An HDF5 file being written; closed on destruction. Every call must succeed.
 class Hdf5Writer {
  public:
-  explicit Hdf5Writer(const std::string& path)
-      : file_(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT)) {
+  /// `user_block` bytes, 0 or 512 times a power of two, stand before what belongs to HDF5.
+  explicit Hdf5Writer(const std::string& path, hsize_t user_block = 0) {
+    const hid_t create = H5Pcreate(H5P_FILE_CREATE);
+    H5Pset_userblock(create, user_block);
+    file_ = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, create, H5P_DEFAULT);
+    H5Pclose(create);
     EXPECT_GE(file_, 0);
   }
   ~Hdf5Writer() { EXPECT_GE(H5Fclose(file_), 0); }
@@ -44,6 +48,8 @@ class Hdf5Writer {
     H5Pclose(create);
     H5Sclose(space);
   }
+
+  hid_t id() const { return file_; }
 
   /// The same with values 0, 1, 2, ...
   void counted(const std::string& path, hid_t type, const std::vector<hsize_t>& shape,
