@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "io/text.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -53,6 +54,7 @@ CsvTable::CsvTable(const std::string& path) : path_(path) {
   }
   if (header_.starts_with("\xEF\xBB\xBF")) header_.erase(0, 3);  // byte order mark
   columns_ = split_csv_line(header_);
+  for (std::string& column : columns_) column = lower(trim(column));
   std::string line;
   for (std::int64_t number = 2; std::getline(stream, line); ++number) {
     if (line.empty() || line == "\r") continue;
@@ -67,7 +69,8 @@ CsvTable::CsvTable(const std::string& path) : path_(path) {
 std::size_t CsvTable::position(std::string_view column) const {
   const auto found = std::find(columns_.begin(), columns_.end(), column);
   if (found == columns_.end()) {
-    throw DataError(fmt::format("{}:1: there is no column '{}' in '{}'", path_, column, header_));
+    throw DataError(fmt::format("{}:1: there is no column '{}' in '{}'{}", path_, column, header_,
+                                columns_.size() == 1 ? "; columns are parted by commas" : ""));
   }
   return static_cast<std::size_t>(found - columns_.begin());
 }

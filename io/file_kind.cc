@@ -30,11 +30,21 @@ bool is_hdf5_behind_user_block(std::ifstream& file) {
   return false;
 }
 
+// Where to unpack an archive: beside it, under its name without the ending.
+std::string folder_beside(const std::string& path) {
+  const std::filesystem::path stem = std::filesystem::path(path).replace_extension();
+  return stem == path ? path + "_files" : stem.string();
+}
+
 }  // namespace
 
 FileKind file_kind(const std::string& path) {
   if (std::filesystem::is_directory(path)) {
     throw DataError(fmt::format("{}: is a folder, expected a file", path));
+  }
+  if (path.starts_with("/vsi")) {
+    throw DataError(fmt::format(
+        "{}: only rasters can be read where they are in an archive; unpack it first", path));
   }
   std::ifstream file(path, std::ios::binary);
   if (!file) throw DataError(fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
@@ -74,9 +84,9 @@ void check_netcdf_file(const std::string& path) {
       return;
     case FileKind::zip:
       throw DataError(fmt::format(
-          "{}: is a ZIP archive, not NetCDF: the CDS packs several files this way; unzip it and "
-          "read the .nc files inside",
-          path));
+          "{0}: is a ZIP archive, as the CDS packs several files of NetCDF; unpack it with: unzip "
+          "'{0}' -d '{1}', and read '{1}/*.nc'",
+          path, folder_beside(path)));
     case FileKind::grib:
       throw DataError(fmt::format(
           "{}: is a GRIB file, not NetCDF: download as NetCDF or convert it (cdo -f nc4 copy)",

@@ -339,7 +339,10 @@ FileReport inspect_zip(const std::string& path) {
     report.facts.emplace_back("files", fmt::format("{} {}", count, extension));
   }
   if (kinds.contains(".nc")) {
-    report.facts.emplace_back("note", "NetCDF files must be unzipped before they can be read");
+    report.facts.emplace_back("note",
+                              "NetCDF files must be unzipped before they can be read: "
+                              "unzip '" +
+                                  path + "' -d FOLDER");
   } else if (!first.empty()) {
     report.facts.emplace_back("read as", inside + "/" + first);
   }

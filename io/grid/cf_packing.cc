@@ -3,15 +3,34 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <utility>
 
 namespace trib::io {
 namespace {
 
-constexpr double kDefaultFill = 9.969209968386869e36;  // NC_FILL_FLOAT and NC_FILL_DOUBLE
-
 bool is_float(DType dtype) {
   return dtype == DType::f32 || dtype == DType::f64;
+}
+
+// What libnetcdf fills elements with that are never written, unless told otherwise; none for bytes,
+// of which any may be meant.
+std::optional<double> default_fill(DType stored) {
+  switch (stored) {
+    case DType::f32:
+    case DType::f64:
+      return 9.969209968386869e36;
+    case DType::i16:
+      return -32767;
+    case DType::u16:
+      return 65535;
+    case DType::i32:
+      return -2147483647;
+    case DType::u32:
+      return 4294967295;
+    default:
+      return {};
+  }
 }
 
 DType unsigned_of(DType dtype) {
@@ -77,8 +96,9 @@ Packing cf_packing(const NetcdfFile& file, const NetcdfVariable& variable) {
   packing.missing = numbers("_FillValue");
   const auto more = numbers("missing_value");
   packing.missing.insert(packing.missing.end(), more.begin(), more.end());
-  // What libnetcdf fills unwritten elements with unless told otherwise.
-  if (packing.missing.empty() && is_float(stored)) packing.missing.push_back(kDefaultFill);
+  if (const auto fill = default_fill(stored); fill && packing.missing.empty()) {
+    packing.missing.push_back(reinterpret(*fill));
+  }
 
   const bool is_packed = !scale.empty() || !offset.empty();
   const auto limit = [&](const char* attribute, std::size_t index, double& low, double& high,

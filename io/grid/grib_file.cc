@@ -135,10 +135,12 @@ class GribHeaderBuilder {
     }
     for (const GribField& field : scan_.fields) {
       if (field.is_lat_lon) continue;
-      throw DataError(fmt::format(
-          "{}: GRIB message {} is not on a regular latitude-longitude grid; remap it first, for "
-          "example with cdo -f nc4 -setgridtype,regular or cdo remapbil",
-          path, field.message));
+      throw DataError(
+          fmt::format("{0}: GRIB message {1} is not on a regular latitude-longitude grid; convert "
+                      "a Gaussian one "
+                      "with: cdo -f nc4 setgridtype,regular '{0}' OUT.nc, another with: cdo -f nc4 "
+                      "remapbil,r1440x720 '{0}' OUT.nc",
+                      path, field.message));
     }
   }
 

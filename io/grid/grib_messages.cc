@@ -81,6 +81,12 @@ class GribScanner {
       const std::int64_t grid = product + product_length;
       constexpr std::uint64_t kReduced = 0xffff;  // as the number of columns
       field.is_lat_lon = byte(grid + 5) == 0 && number(grid + 6, 2) != kReduced;
+      // GDAL would take the mark of a step that is not given for 65.535 degrees.
+      constexpr std::uint64_t kNotGiven = 0xffff;
+      if (field.is_lat_lon &&
+          (number(grid + 23, 2) == kNotGiven || number(grid + 25, 2) == kNotGiven)) {
+        fail("does not give the steps of its grid; convert it with cdo -f nc4 copy IN OUT.nc");
+      }
     }
     // Octets 41 and up are the centre's own; ECMWF numbers members there.
     constexpr int kEcmwf = 98;

@@ -221,20 +221,18 @@ class AxisFinder {
     for (const auto& [d, axis] : axes_.roles) {
       if (axis.role == role) return;
     }
-    std::string reason = "only regular latitude-longitude grids can be read";
+    std::string reason =
+        "only regular latitude-longitude grids can be read; remap others first, for example with "
+        "cdo remapbil,r360x180 IN OUT.nc";
     if (!unstructured_.empty()) {
-      reason = fmt::format(
-          "its latitudes and longitudes both lie along {}; {}, so remap it first, for example with "
-          "cdo remapbil",
-          unstructured_, reason);
+      reason =
+          fmt::format("its latitudes and longitudes both lie along {}; {}", unstructured_, reason);
     } else {
       for (const NetcdfVariable& v : file_.variables()) {
         const bool fits = role == AxisRole::latitude ? is_latitude(v) : is_longitude(v);
         if (!v.dtype || !fits || v.dimensions.size() < 2) continue;
-        reason = fmt::format(
-            "{} is a field of {} axes, as on curved or rotated grids; {}, so remap it first, for "
-            "example with cdo remapbil",
-            v.name, v.dimensions.size(), reason);
+        reason = fmt::format("{} is a field of {} axes, as on curved or rotated grids; {}", v.name,
+                             v.dimensions.size(), reason);
         break;
       }
     }

@@ -150,7 +150,12 @@ GdalDataset::GdalDataset(const std::string& path, const std::string& driver,
   const GdalErrors errors;
   dataset_ = open(path, nullptr, true, overview);
   if (dataset_ == nullptr) {
-    throw DataError(fmt::format("{}: cannot be opened: {}", path, errors.text()));
+    const bool is_archive =
+        std::filesystem::is_regular_file(path) && file_kind(path) == FileKind::zip;
+    throw DataError(is_archive ? fmt::format("{0}: is a ZIP archive; name the files in it, such as "
+                                             "'/vsizip/{{{0}}}/*.tif'",
+                                             path)
+                               : fmt::format("{}: cannot be opened: {}", path, errors.text()));
   }
   name_driver();
   needs_lock_ = is_locked(driver_);

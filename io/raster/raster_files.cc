@@ -140,8 +140,26 @@ std::vector<SceneFiles> group_scenes(const std::vector<ListedFile>& files,
   for (auto& [name, own] : scenes) {
     for (std::size_t i = 0; i < patterns.size(); ++i) {
       if (!own[i].path.empty()) continue;
-      throw DataError(fmt::format("scene '{}': there is no file for band {} ('{}')", name,
-                                  patterns[i].band, patterns[i].pattern));
+      const auto elsewhere = std::find_if(scenes.begin(), scenes.end(), [&](const auto& scene) {
+        const auto in_any_folder = [](const std::string& path) {
+          return path.substr(path.rfind('/') + 1);
+        };
+        return in_any_folder(scene.first) == in_any_folder(name) && !scene.second.empty() &&
+               !scene.second[i].path.empty();
+      });
+      throw DataError(fmt::format(
+          "scene '{}': there is no file for band {} ('{}'){}", name, patterns[i].band,
+          patterns[i].pattern,
+          elsewhere == scenes.end()
+              ? ""
+              : fmt::format("; {} is taken for one of another scene: if a scene has several "
+                            "folders, patterns need their names ('{}/{}')",
+                            elsewhere->second[i].path,
+                            std::filesystem::path(elsewhere->second[i].path)
+                                .parent_path()
+                                .filename()
+                                .string(),
+                            patterns[i].pattern)));
     }
     grouped.push_back({name, std::move(own)});
   }

@@ -64,5 +64,13 @@ TEST(CsvLine, IsSplitAtCommas) {
   EXPECT_THAT(split_csv_line("a,,\"b,c\",d\r"), ElementsAre("a", "", "b,c", "d"));
 }
 
+TEST_F(CsvTableTest, TakesNamesOfColumnsAsPeopleWriteThem) {
+  const CsvTable rows = table(" Path , LABEL\na.tif,1\n");
+  EXPECT_EQ(rows.text(0, "path"), "a.tif");
+  EXPECT_EQ(rows.label(0, "label"), 1);
+  EXPECT_THAT(message([&] { table("path;label\na.tif;1\n").require("path"); }),
+              HasSubstr("columns are parted by commas"));
+}
+
 }  // namespace
 }  // namespace trib::io

@@ -294,6 +294,9 @@ TEST_F(GridConventions, PackingAndValidity) {
     file.attribute(d, "missing_text", "none");
     const int e = variable("e", NC_UBYTE);
     file.attribute(e, "_Unsigned", "false");
+    // Elements never written.
+    file.write(variable("f", NC_SHORT), {-32767, -32768, 32767, 0});
+    file.write(variable("g", NC_BYTE), {-127, -128, 127, 0});
     file.write(a, {1, -128, -1, -56});
     file.write(b, {0, 5, 6, -1});
     file.write(c, {3, 7, 10, 11});
@@ -310,6 +313,8 @@ TEST_F(GridConventions, PackingAndValidity) {
   EXPECT_THAT(of(2), ElementsAre(IsNan(), IsNan(), 20.0F, IsNan()));
   EXPECT_THAT(of(3), ElementsAre(0.0F, -1.0F, 2147483648.0F, -2147483648.0F));
   EXPECT_THAT(of(4), ElementsAre(0.0F, 127.0F, -128.0F, -1.0F));
+  EXPECT_THAT(of(5), ElementsAre(IsNan(), -32768.0F, 32767.0F, 0.0F));
+  EXPECT_THAT(of(6), ElementsAre(-127.0F, -128.0F, 127.0F, 0.0F));
 }
 
 TEST_F(GridConventions, ModelCalendars) {

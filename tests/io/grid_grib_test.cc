@@ -151,6 +151,31 @@ TEST_F(GribTest, FieldsWithTimesOfTheirOwnAreJoined) {
   EXPECT_EQ(open(path(), {"z_500"})->size(), 1);
 }
 
+TEST_F(GribTest, GridsThatCannotBeReadSayWhatToDo) {
+  // Edition 1: an indicator, a product, a grid of 32 bytes, no data, and the end.
+  std::string message("GRIB\0\0\x58\1", 8);
+  std::string product(28, '\0'), grid(32, '\0'), data(16, '\0');
+  product[2] = 28;
+  product[7] = '\x80';  // has a grid
+  grid[2] = 32;
+  data[2] = 12;
+  for (const std::size_t step : {23, 25}) {
+    grid[step] = grid[step + 1] = '\xff';
+    const auto write = [&] {
+      std::ofstream(path(), std::ios::binary)
+          << message << product << grid << data.substr(0, 16) << "7777";
+    };
+    write();
+    EXPECT_THAT(error_of(path()), HasSubstr("does not give the steps of its grid"));
+    grid[5] = 4;  // Gaussian
+    write();
+    EXPECT_THAT(error_of(path()),
+                HasSubstr("cdo -f nc4 setgridtype,regular '" + path() + "' OUT.nc"));
+    grid = std::string(32, '\0');
+    grid[2] = 32;
+  }
+}
+
 TEST_F(GribTest, DamagedMessagesAreNamed) {
   write_grib(path(),
              {{kU[0], kU[1], kIsobaric, 50000, 0, 0}, {kU[0], kU[1], kIsobaric, 50000, 0, 6}});

@@ -285,8 +285,10 @@ TEST(GridSource, DamagedFilesAreNamed) {
   EXPECT_THAT(error_of([] { open_real("truncated_cds_classic.nc"); }),
               testing::AllOf(HasSubstr("truncated_cds_classic.nc: truncated: 900000 bytes"),
                              HasSubstr("1850252")));
-  EXPECT_THAT(error_of([] { open_real("era5_cds_zip_misnamed.nc"); }),
-              HasSubstr("is a ZIP archive"));
+  EXPECT_THAT(
+      error_of([] { open_real("era5_cds_zip_misnamed.nc"); }),
+      HasSubstr("unpack it with: unzip '" + test::data_file("era5/era5_cds_zip_misnamed.nc") +
+                "' -d '" + test::data_file("era5/era5_cds_zip_misnamed") + "'"));
 }
 
 // What was converted from GRIB is what is read from it, but for the digits the conversion kept: a

@@ -91,6 +91,14 @@ TEST_F(RasterFilesTest, NamesTheSceneAndTheBandThatIsMissing) {
   const auto patterns = parse_scene_patterns({"red=*_B04.jp2", "nir=*_B08.jp2"});
   EXPECT_THAT(refusal<DataError>([&] { group_scenes(listed({"d/T1_B04.jp2"}), patterns); }),
               HasSubstr("scene 'd/T1': there is no file for band nir ('*_B08.jp2')"));
+  EXPECT_THAT(refusal<DataError>([&] {
+                group_scenes(listed({"d/R10m/T1_B04.jp2", "d/R20m/T1_B08.jp2"}), patterns);
+              }),
+              HasSubstr("patterns need their names ('R20m/*_B08.jp2')"));
+  EXPECT_EQ(group_scenes(listed({"d/R10m/T1_B04.jp2", "d/R20m/T1_B08.jp2"}),
+                         parse_scene_patterns({"red=R10m/*_B04.jp2", "nir=R20m/*_B08.jp2"}))
+                .size(),
+            1U);
   EXPECT_THAT(refusal<ConfigError>([&] { group_scenes(listed({"d/T1.jp2"}), patterns); }),
               HasSubstr("none of 1 files"));
   EXPECT_THAT(
