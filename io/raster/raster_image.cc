@@ -3,19 +3,18 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <limits>
 #include <numeric>
 #include <optional>
 #include <utility>
 
 #include <fmt/format.h>
-#include <gdal_priv.h>
-#include <ogr_spatialref.h>
 
 #include "io/channel_selection.h"
+#include "io/raster/grid_wish.h"
 #include "io/raster/raster_bands.h"
 #include "io/raster/raster_files.h"
-#include "io/raster/reference_system.h"
+#include "io/raster/raster_header.h"
+#include "io/raster/raster_join.h"
 #include "ops/base/error.h"
 #include "ops/base/parallel.h"
 
@@ -23,36 +22,6 @@ namespace trib::io {
 namespace {
 
 constexpr std::int64_t kHeadersPerTask = 16;
-
-/// What is known of a file from its header.
-struct Header {
-  std::string path, driver;
-  RasterGrid grid;
-  bool has_place = false;   // a geotransform
-  bool has_points = false;  // ground control points in its place
-  std::vector<RasterBand> bands;
-  std::vector<double> overviews;
-  std::optional<Placement> placement;  // where the wish puts it
-  std::optional<TiffShape> tiff;
-};
-
-double spacing(const RasterGrid& grid) {
-  return std::hypot(grid.geo.transform[1], grid.geo.transform[4]);
-}
-
-std::string describe(const RasterGrid& grid) {
-  const auto& t = grid.geo.transform;
-  return fmt::format("pixels of {} x {} from {}, {}", t[1], t[5], t[0], t[3]);
-}
-
-std::string wkt_of(const std::string& crs) {
-  const OGRSpatialReference system = reference_system(crs);
-  char* text = nullptr;
-  system.exportToWkt(&text);
-  std::string wkt = text != nullptr ? text : "";
-  CPLFree(text);
-  return wkt;
-}
 
 class Assembler {
  public:
@@ -71,12 +40,12 @@ class Assembler {
   }
 
   RasterImages assemble() {
-    make_wish();
-    std::vector<Header> first = open_scene(scenes_.front());
+    wish_ = make_wish(options_, scenes_.front().files[reference_].path);
+    std::vector<RasterHeader> first = open_scene(scenes_.front());
     select(first);
     std::vector<RasterImage> images(scenes_.size());
     std::vector<RasterGrid> grids(scenes_.size());
-    const auto build = [&](std::size_t i, const std::vector<Header>& headers) {
+    const auto build = [&](std::size_t i, const std::vector<RasterHeader>& headers) {
       images[i] = make_image(scenes_[i], headers, grids[i]);
     };
     build(0, first);
@@ -88,7 +57,9 @@ class Assembler {
         build(at, open_scene(scenes_[at]));
       }
     });
-    if (options_.mosaic) images = {join(std::move(images), grids)};
+    if (options_.mosaic) {
+      images = {join_images(std::move(images), grids, wish_ ? wish_->fixed : std::nullopt)};
+    }
     return {std::move(channels_), std::move(images)};
   }
 
@@ -123,110 +94,19 @@ class Assembler {
     reference_ = static_cast<std::size_t>(found - patterns_.begin());
   }
 
-  // The grid ---------------------------------------------------------------------------------
-
-  void make_wish() {
-    if (!options_.align_to.empty()) {
-      const GdalDataset like(options_.align_to);
-      const auto guard = like.lock();
-      GeoReference unused;
-      if (like.gdal().GetGeoTransform(unused.transform.data()) != CE_None) {
-        throw ConfigError(fmt::format("align_to: {} has no geotransform", options_.align_to));
-      }
-      GridWish wish;
-      wish.fixed = stored_grid(like);
-      wish.crs_wkt = wish.fixed->geo.crs_wkt;
-      wish_ = std::move(wish);
-      return;
-    }
-    if (options_.crs.empty() && !options_.resolution && !options_.bounds) return;
-    GridWish wish;
-    if (!options_.crs.empty()) wish.crs_wkt = wkt_of(options_.crs);
-    wish.spacing = options_.resolution;
-    const std::string& path = scenes_.front().files[reference_].path;
-    if ((!wish.crs_wkt.empty() || options_.bounds) && !wish.spacing) {
-      const GdalDataset first(path);
-      wish.spacing = place(first, wish.crs_wkt).spacing;
-    }
-    if (options_.bounds) {
-      if (wish.crs_wkt.empty()) wish.crs_wkt = stored_grid(GdalDataset(path)).geo.crs_wkt;
-      const auto [left, bottom, right, top] = *options_.bounds;
-      if (!(left < right && bottom < top)) {
-        throw ConfigError(
-            "bounds: expected [left, bottom, right, top], each less than its opposite");
-      }
-      wish.origin = {left, top};
-      wish.fixed = cover({*options_.bounds, *wish.spacing}, wish, wish.crs_wkt);
-    }
-    wish_ = std::move(wish);
+  RasterHeader read_header(const std::string& path, const std::string& driver) const {
+    const bool may_be_decimated = options_.decimate > 1 || !patterns_.empty();
+    return read_raster_header(path, driver, wish_, may_be_decimated);
   }
 
-  /// The wish without its one grid, for the parts of a mosaic.
-  GridWish lattice() const {
-    GridWish wish = *wish_;
-    if (wish.fixed) {
-      const auto& t = wish.fixed->geo.transform;
-      if (t[2] != 0 || t[4] != 0 || t[1] <= 0 || t[5] >= 0) {
-        throw ConfigError(
-            "align_to: a mosaic needs a grid whose rows run from west to east and "
-            "whose first one is in the north");
-      }
-      wish.origin = {t[0], t[3]};
-      wish.spacing = {t[1], -t[5]};
-      wish.fixed.reset();
-    }
-    return wish;
-  }
-
-  // Headers ----------------------------------------------------------------------------------
-
-  Header open_header(const std::string& path, const std::string& driver) const {
-    const GdalDataset dataset(path, driver);
-    Header header;
-    header.path = path;
-    header.driver = dataset.driver();
-    header.bands = describe_bands(dataset);
-    header.grid = stored_grid(dataset);
-    header.tiff = find_tiff_shape(dataset);
-    {
-      const auto guard = dataset.lock();
-      const GdalErrors quiet;
-      GeoReference unused;
-      header.has_place = dataset.gdal().GetGeoTransform(unused.transform.data()) == CE_None;
-      header.has_points = !header.has_place && dataset.gdal().GetGCPCount() > 0;
-    }
-    if (wish_ || options_.decimate > 1 || !patterns_.empty()) {
-      header.overviews = overview_factors(dataset);
-    }
-    if (wish_) header.placement = place(dataset, wish_->crs_wkt);
-    return header;
-  }
-
-  std::vector<Header> open_scene(const SceneFiles& scene) const {
-    std::vector<Header> headers;
+  std::vector<RasterHeader> open_scene(const SceneFiles& scene) const {
+    std::vector<RasterHeader> headers;
     headers.reserve(scene.files.size());
-    for (const ListedFile& file : scene.files) headers.push_back(open_header(file.path, driver_));
+    for (const ListedFile& file : scene.files) headers.push_back(read_header(file.path, driver_));
     return headers;
   }
 
-  // Channels ---------------------------------------------------------------------------------
-
-  /// The one band of a scene's file that is data.
-  static const RasterBand& only_band(const Header& header) {
-    const RasterBand* found = nullptr;
-    for (const RasterBand& band : header.bands) {
-      if (band.is_alpha) continue;
-      if (found != nullptr) {
-        throw DataError(fmt::format("{}: has {} bands, but is to be one band of a scene",
-                                    header.path, header.bands.size()));
-      }
-      found = &band;
-    }
-    if (found == nullptr) throw DataError(fmt::format("{}: has no band but alpha", header.path));
-    return *found;
-  }
-
-  void select(const std::vector<Header>& first) {
+  void select(const std::vector<RasterHeader>& first) {
     driver_ = first.front().driver;
     std::vector<Channel> available;
     if (patterns_.empty()) {
@@ -252,7 +132,7 @@ class Assembler {
   }
 
   /// Codings of the selected channels, looked for first where the first file has them.
-  Codings find_codings(const Header& header) const {
+  Codings find_codings(const RasterHeader& header) const {
     Codings codings;
     codings.reserve(channels_.size());
     for (std::size_t c = 0; c < channels_.size(); ++c) {
@@ -287,50 +167,11 @@ class Assembler {
     return coding;
   }
 
-  // Images -----------------------------------------------------------------------------------
-
-  /// How a file comes onto a grid; null if it lies on it already.
-  std::shared_ptr<const Warp> warp_onto(const RasterGrid& grid, const Header& header,
-                                        const Header& reference,
-                                        const std::string& resampling) const {
-    const bool lies_there = !header.has_points || !wish_;
-    if (lies_there && header.has_place == reference.has_place && same_pixels(header.grid, grid)) {
-      return nullptr;
-    }
-    auto warp = std::make_shared<Warp>();
-    warp->grid = grid;
-    warp->resampling = resampling;
-    const bool both_placed = header.has_place && reference.has_place;
-    if (wish_) {
-      warp->overview = choose_overview(
-          header.overviews,
-          spacing(grid) / std::min(header.placement->spacing[0], header.placement->spacing[1]));
-      return warp;
-    }
-    if (!both_placed || header.grid.extent == reference.grid.extent) {
-      // Pixels have no place in the world, or the same one: they are as far from the corner.
-      const auto size = [](const Extent& e) {
-        return std::pair(static_cast<double>(e.height), static_cast<double>(e.width));
-      };
-      const auto [height, width] = size(header.grid.extent);
-      const auto [rows, columns] = size(reference.grid.extent);
-      const auto step = static_cast<double>(options_.decimate);
-      warp->in_pixels = true;
-      warp->grid.geo.transform = {0, step * width / columns, 0, 0, 0, step * height / rows};
-      warp->overview = choose_overview(header.overviews, warp->grid.geo.transform[1]);
-      return warp;
-    }
-    if (same_system(header.grid.geo.crs_wkt, grid.geo.crs_wkt)) {
-      warp->overview = choose_overview(header.overviews, spacing(grid) / spacing(header.grid));
-    }
-    return warp;
-  }
-
   /// The grid of a scene.
-  RasterGrid grid_of(const Header& reference) const {
+  RasterGrid grid_of(const RasterHeader& reference) const {
     if (wish_) {
       const std::string& crs = wish_->crs_wkt.empty() ? reference.grid.geo.crs_wkt : wish_->crs_wkt;
-      return cover(*reference.placement, options_.mosaic ? lattice() : *wish_, crs);
+      return cover(*reference.placement, options_.mosaic ? lattice_of(*wish_) : *wish_, crs);
     }
     RasterGrid grid = reference.grid;
     if (options_.decimate > 1) {
@@ -348,9 +189,9 @@ class Assembler {
     return grid;
   }
 
-  RasterImage make_image(const SceneFiles& scene, const std::vector<Header>& headers,
+  RasterImage make_image(const SceneFiles& scene, const std::vector<RasterHeader>& headers,
                          RasterGrid& grid) const {
-    const Header& reference = headers[reference_];
+    const RasterHeader& reference = headers[reference_];
     grid = grid_of(reference);
     RasterImage image;
     image.extent = grid.extent;
@@ -358,7 +199,7 @@ class Assembler {
     if (wish_ || reference.has_place || (!reference.has_points && !grid.geo.crs_wkt.empty())) {
       image.geo = std::make_shared<const GeoReference>(grid.geo);
     }
-    const auto add = [&](const Header& header, Codings codings, Positions positions) {
+    const auto add = [&](const RasterHeader& header, Codings codings, Positions positions) {
       RasterPart part;
       part.path = header.path;
       part.driver = header.driver;
@@ -370,7 +211,7 @@ class Assembler {
       part.channels = all_ != nullptr && positions == *all_
                           ? all_
                           : std::make_shared<const Positions>(std::move(positions));
-      part.warp = warp_onto(grid, header, reference, options_.resampling);
+      part.warp = warp_onto(grid, header, reference, wish_, options_.decimate, options_.resampling);
       part.tiff = header.tiff;
       image.parts.push_back(std::move(part));
     };
@@ -381,7 +222,7 @@ class Assembler {
     } else {
       // The reference comes first: the image is called by its file.
       for (std::size_t c = 0; c < chosen_.size(); ++c) {
-        const Header& header = headers[chosen_[c]];
+        const RasterHeader& header = headers[chosen_[c]];
         add(header, {only_band(header).coding}, {c});
         if (chosen_[c] == reference_) std::swap(image.parts.front(), image.parts.back());
       }
@@ -391,7 +232,8 @@ class Assembler {
   }
 
   /// The raster of classes of an image, if there are such.
-  void add_classes(RasterImage& image, const RasterGrid& grid, const Header& reference) const {
+  void add_classes(RasterImage& image, const RasterGrid& grid,
+                   const RasterHeader& reference) const {
     const std::string& from = options_.label_from;
     if (from.empty() || from == "folder" || from.ends_with(".csv")) return;
     std::string path = from;
@@ -399,71 +241,16 @@ class Assembler {
     if (star != std::string::npos) {
       path.replace(star, 1, std::filesystem::path(reference.path).stem().string());
     }
-    const Header header = open_header(path, "");
+    const RasterHeader header = read_header(path, "");
     auto part = std::make_shared<RasterPart>();
     part->path = header.path;
     part->driver = header.driver;
     part->area = {0, 0, grid.extent.height, grid.extent.width};
     part->codings = std::make_shared<const Codings>(Codings{only_band(header).coding});
     part->channels = std::make_shared<const Positions>(Positions{0});
-    part->warp = warp_onto(grid, header, reference, "nearest");
+    part->warp = warp_onto(grid, header, reference, wish_, options_.decimate, "nearest");
     part->tiff = header.tiff;
     image.classes = std::move(part);
-  }
-
-  /// All images as one.
-  RasterImage join(std::vector<RasterImage> images, const std::vector<RasterGrid>& grids) const {
-    const RasterGrid& first = wish_ && wish_->fixed ? *wish_->fixed : grids.front();
-    const std::string first_path = images.front().path();
-    RasterImage whole;
-    whole.overlaps = true;
-    std::int64_t top = 0, left = 0, bottom = 0, right = 0;
-    for (std::size_t i = 0; i < images.size(); ++i) {
-      const auto window = aligned(grids[i], first);
-      if (images[i].geo == nullptr || !window) {
-        throw DataError(fmt::format(
-            "mosaic: {} ({}) does not lie on the grid of {} ({}){}; set crs and resolution to "
-            "bring all onto one",
-            images[i].path(), images[i].geo == nullptr ? "without a place" : describe(grids[i]),
-            first_path, describe(first),
-            images[i].geo != nullptr && !same_system(grids[i].geo.crs_wkt, first.geo.crs_wkt)
-                ? ", its reference system is another"
-                : ""));
-      }
-      if (images[i].classes != nullptr) {
-        throw ConfigError("label_from: a mosaic can have no rasters of classes");
-      }
-      top = std::min(top, window->y);
-      left = std::min(left, window->x);
-      bottom = std::max(bottom, window->y + window->height);
-      right = std::max(right, window->x + window->width);
-      for (RasterPart& part : images[i].parts) {
-        part.area.y = window->y;
-        part.area.x = window->x;
-        whole.parts.push_back(std::move(part));
-      }
-    }
-    GeoReference geo = first.geo;
-    if (wish_ && wish_->fixed) {
-      whole.extent = first.extent;
-    } else {
-      constexpr std::int64_t kLargest = std::numeric_limits<std::int32_t>::max();
-      whole.extent = {bottom - top, right - left};
-      if (whole.extent.height > kLargest || whole.extent.width > kLargest) {
-        throw DataError(fmt::format("mosaic: it would have {} x {} pixels", whole.extent.height,
-                                    whole.extent.width));
-      }
-      auto& t = geo.transform;
-      const auto rows = static_cast<double>(top), columns = static_cast<double>(left);
-      t[0] += t[1] * columns + t[2] * rows;
-      t[3] += t[4] * columns + t[5] * rows;
-      for (RasterPart& part : whole.parts) {
-        part.area.y -= top;
-        part.area.x -= left;
-      }
-    }
-    whole.geo = std::make_shared<const GeoReference>(std::move(geo));
-    return whole;
   }
 
   const RasterOptions& options_;
