@@ -109,15 +109,10 @@ class Selector {
   /// The channel nearest to a wavelength that is not bad, which must not lie further than its
   /// neighbours do.
   std::int64_t nearest(double wavelength, const std::string& item) const {
-    const auto distance = [&](const Channel& channel, double from) {
-      const double apart = std::abs(channel.wavelength_nm - from);
-      return std::isnan(apart) || channel.bad ? std::numeric_limits<double>::infinity() : apart;
-    };
-    const auto found = std::min_element(available_.begin(), available_.end(),
-                                        [&](const Channel& a, const Channel& b) {
-                                          return distance(a, wavelength) < distance(b, wavelength);
-                                        });
-    if (found == available_.end() || std::isinf(distance(*found, wavelength))) {
+    const auto found = std::ranges::min_element(available_, {}, [&](const Channel& channel) {
+      return spectral_distance(channel, wavelength);
+    });
+    if (found == available_.end() || std::isinf(spectral_distance(*found, wavelength))) {
       throw ConfigError(fmt::format(
           "{}: channel '{}' is selected by wavelength, but the file gives none", file_, item));
     }
@@ -125,11 +120,12 @@ class Selector {
     double low = found->wavelength_nm, high = low;
     for (const Channel& channel : available_) {
       if (channel.bad) continue;
-      if (&channel != &*found) gap = std::min(gap, distance(channel, found->wavelength_nm));
+      if (&channel != &*found)
+        gap = std::min(gap, spectral_distance(channel, found->wavelength_nm));
       low = std::fmin(low, channel.wavelength_nm);
       high = std::fmax(high, channel.wavelength_nm);
     }
-    if (distance(*found, wavelength) > gap) {
+    if (spectral_distance(*found, wavelength) > gap) {
       throw ConfigError(
           fmt::format("{}: no channel lies near '{}'; the nearest is '{}', wavelengths are "
                       "{}nm..{}nm",

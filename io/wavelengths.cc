@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <set>
 
 #include <fmt/format.h>
@@ -26,6 +27,11 @@ std::optional<double> parse_wavelength(std::string_view text) {
     return std::nullopt;
   }
   return value * factor;
+}
+
+double spectral_distance(const Channel& channel, double wavelength_nm) {
+  const double apart = std::abs(channel.wavelength_nm - wavelength_nm);
+  return std::isnan(apart) || channel.bad ? std::numeric_limits<double>::infinity() : apart;
 }
 
 double nanometres_per(const std::string& units, const std::vector<double>& values) {

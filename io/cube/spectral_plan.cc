@@ -102,7 +102,7 @@ std::vector<SpectralChannel> resample_bands(const std::vector<Channel>& bands,
   constexpr double kReach = 2;  // in widths; the response there is 2^-16
   std::vector<std::int64_t> usable;
   for (const std::int64_t b : selected) {
-    if (!at(bands, b).bad && !std::isnan(at(bands, b).wavelength_nm)) usable.push_back(b);
+    if (std::isfinite(spectral_distance(at(bands, b), 0))) usable.push_back(b);
   }
   std::ranges::sort(usable);
   if (usable.empty()) {
@@ -112,7 +112,7 @@ std::vector<SpectralChannel> resample_bands(const std::vector<Channel>& bands,
   std::vector<SpectralChannel> channels;
   for (const SpectralTarget& target : targets) {
     const auto distance = [&](std::int64_t b) {
-      return std::abs(at(bands, b).wavelength_nm - target.centre_nm);
+      return spectral_distance(at(bands, b), target.centre_nm);
     };
     const std::int64_t nearest = std::ranges::min(usable, {}, distance);
     if (distance(nearest) > target.fwhm_nm) {
