@@ -1,6 +1,7 @@
 #include "ops/kernels/gemm/gemm_split.h"
 
 #include <algorithm>
+#include <cmath>
 #include <initializer_list>
 #include <limits>
 
@@ -9,7 +10,7 @@
 namespace trib::ops {
 namespace {
 
-// A piece must be long beside the cost of starting it.
+// Pieces are at most so long, and more than half of it: long beside the cost of starting one.
 constexpr double kPieceFlops = 6 << 20;
 // Pieces enough to even out threads that start late or are disturbed, ...
 constexpr std::int64_t kEnoughPieces = 24;
@@ -33,7 +34,7 @@ std::int64_t boundary(std::int64_t extent, std::int64_t parts, std::int64_t step
 }
 
 std::int64_t wanted_pieces(double flops) {
-  const double few = std::min(flops / kPieceFlops, static_cast<double>(kEnoughPieces));
+  const double few = std::min(std::ceil(flops / kPieceFlops), static_cast<double>(kEnoughPieces));
   const double many = std::min(flops / kLongPieceFlops, static_cast<double>(kMaxPieces));
   return static_cast<std::int64_t>(std::max(few, many));
 }
