@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "io/grid/classic_netcdf.h"
+#include "io/opening_file.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -46,6 +47,7 @@ FileKind file_kind(const std::string& path) {
     throw DataError(fmt::format(
         "{}: only rasters can be read where they are in an archive; unpack it first", path));
   }
+  const OpeningFile opening(path);
   std::ifstream file(path, std::ios::binary);
   if (!file) throw DataError(fmt::format("{}: cannot open: {}", path, std::strerror(errno)));
   std::array<char, 8> head{};

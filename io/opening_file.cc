@@ -1,11 +1,14 @@
 #include "io/opening_file.h"
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <mutex>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "ops/base/error.h"
 
@@ -30,6 +33,15 @@ Openings& openings() {
   return *all;
 }
 
+// Comes back as soon as the file can be read; what is wrong with it others say better.
+void touch(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  char first = 0;
+  static_cast<void>(!::pread(descriptor, &first, 1, 0));
+  ::close(descriptor);
+}
+
 void check_nature(const std::string& path) {
   struct stat status {};
   if (stat(path.c_str(), &status) != 0) return;  // what opens it says more
@@ -38,6 +50,7 @@ void check_nature(const std::string& path) {
                        : S_ISCHR(status.st_mode)  ? "a device"
                                                   : nullptr;
   if (nature != nullptr) throw DataError(fmt::format("{}: is {}, expected a file", path, nature));
+  if (S_ISREG(status.st_mode)) touch(path);
 }
 
 }  // namespace
@@ -61,15 +74,19 @@ OpeningFile::~OpeningFile() {
   openings().entries.erase(this);
 }
 
-std::optional<Opening> slowest_opening() {
+std::vector<Opening> slow_openings(double seconds) {
   const Clock::time_point now = Clock::now();
-  std::optional<Opening> slowest;
-  const std::lock_guard lock(openings().mutex);
-  for (const auto& [opening, entry] : openings().entries) {
-    const double seconds = std::chrono::duration<double>(now - entry.since).count();
-    if (!slowest || seconds > slowest->seconds) slowest = Opening{entry.path, seconds};
+  std::vector<Opening> slow;
+  {
+    const std::lock_guard lock(openings().mutex);
+    for (const auto& [opening, entry] : openings().entries) {
+      const double taken = std::chrono::duration<double>(now - entry.since).count();
+      if (taken >= seconds) slow.push_back({entry.path, taken});
+    }
   }
-  return slowest;
+  std::sort(slow.begin(), slow.end(),
+            [](const Opening& a, const Opening& b) { return a.seconds > b.seconds; });
+  return slow;
 }
 
 }  // namespace trib::io

@@ -4,12 +4,14 @@
 // cannot be called off. Who waits for it can at least tell which file it is.
 #pragma once
 
-#include <optional>
 #include <string>
+#include <vector>
 
 namespace trib::io {
 
-/// Says as long as it lives that a file is being opened. To be made before anything touches it.
+/// Says as long as it lives that a file is being opened. To be made before anything touches it, and
+/// before any lock is taken: a file that cannot be reached makes its constructor wait, where nobody
+/// else has to.
 class OpeningFile {
  public:
   /// Throws DataError if the path is a pipe, a socket or a device, on which opening could wait for
@@ -26,7 +28,7 @@ struct Opening {
   double seconds = 0;
 };
 
-/// The file of this process that has been being opened for longest, none if there is none.
-std::optional<Opening> slowest_opening();
+/// Files of this process that have been being opened for so long, the longest first.
+std::vector<Opening> slow_openings(double seconds);
 
 }  // namespace trib::io

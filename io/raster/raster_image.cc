@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -37,6 +38,7 @@ class Assembler {
       scenes_ = group_scenes(files, patterns_);
       find_reference();
     }
+    leave_out(options.without);
   }
 
   RasterImages assemble() {
@@ -80,6 +82,16 @@ class Assembler {
     if (std::find(methods.begin(), methods.end(), options_.resampling) == methods.end()) {
       throw ConfigError(fmt::format("resampling: '{}' is not known", options_.resampling));
     }
+  }
+
+  void leave_out(const std::vector<std::string>& paths) {
+    if (paths.empty()) return;
+    const std::set<std::string> without(paths.begin(), paths.end());
+    std::erase_if(scenes_, [&](const SceneFiles& scene) {
+      return std::any_of(scene.files.begin(), scene.files.end(),
+                         [&](const ListedFile& file) { return without.contains(file.path); });
+    });
+    if (scenes_.empty()) throw DataError("no file is left to read");
   }
 
   void find_reference() {

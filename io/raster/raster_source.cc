@@ -197,12 +197,15 @@ class RasterSource final : public ImageSource {
   void read_labels() {
     if (!is_table_or_folder(options_.label_from)) return;
     std::vector<std::string> paths;
-    paths.reserve(images_.size());
+    paths.reserve(images_.size() + options_.without.size());
     for (const RasterImage& image : images_) paths.push_back(image.path());
+    if (options_.label_from == "folder") {
+      paths.insert(paths.end(), options_.without.begin(), options_.without.end());
+    }
     const std::vector<std::int32_t> labels = options_.label_from == "folder"
                                                  ? labels_from_folders(paths)
                                                  : labels_from_table(options_.label_from, paths);
-    for (std::size_t i = 0; i < labels.size(); ++i) images_[i].label = labels[i];
+    for (std::size_t i = 0; i < images_.size(); ++i) images_[i].label = labels[i];
   }
 
   /// The image of a tile, and where the tile lies in it.

@@ -18,6 +18,10 @@ struct RasterOptions {
   /// 'NETCDF:"f.nc":t2m'.
   std::vector<std::string> files;
 
+  /// Files of these that are not there to be read: images and scenes they belong to are left out.
+  /// They count where folders are numbered as classes.
+  std::vector<std::string> without;
+
   /// Scenes with one file a band: "NAME=pattern" for each band, which becomes a channel of that
   /// name (see group_scenes). Bands of other grids are brought onto that of `reference_band`, the
   /// first if left empty.

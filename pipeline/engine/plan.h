@@ -129,7 +129,7 @@ class Plan {
   void make_stages(const GraphDefinition& graph, const Registry& registry);
   void make_stage(PlannedNode& node, const Registry& registry);
   model::Division divide_channels() const;
-  void prepare_ingest(PlannedNode& node, const model::Division& division);
+  void prepare_ingest(PlannedNode& node, const Registry& registry, const model::Division& division);
   void divide_into_micro_batches(PlannedNode& batch) const;
   void prepare_rest(PlannedNode& node);
   void share_channels(std::size_t source, const std::vector<bool>& failed);

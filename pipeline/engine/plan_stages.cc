@@ -1,5 +1,6 @@
 // Plan: making the stages and preparing them.
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -66,7 +67,7 @@ void Plan::make_stages(const GraphDefinition& graph, const Registry& registry) {
     }
   };
   const model::Division division = divide_channels();
-  attempt_each(true, [&](PlannedNode& node) { prepare_ingest(node, division); });
+  attempt_each(true, [&](PlannedNode& node) { prepare_ingest(node, registry, division); });
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     if (nodes_[i].source == nullptr || failed[i]) continue;
     attempt(batch_ >= 0 ? static_cast<std::size_t>(batch_) : i,
@@ -101,9 +102,14 @@ model::Division Plan::divide_channels() const {
   return division;
 }
 
-void Plan::prepare_ingest(PlannedNode& node, const model::Division& division) {
+void Plan::prepare_ingest(PlannedNode& node, const Registry& registry,
+                          const model::Division& division) {
   if (node.source != nullptr) {
-    node.info = prepare_in_time(node.stage, *node.source);
+    bool is_first = true;
+    node.info = prepare_in_time([&] {
+      if (!std::exchange(is_first, false)) make_stage(node, registry);
+      return node.stage;
+    });
     if (node.source->items(Split::train) == 0) throw DataError("there is nothing to read");
   } else {
     std::vector<StreamInfo> inputs;

@@ -6,7 +6,10 @@
 #include <exception>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -17,13 +20,15 @@
 namespace trib::pipeline {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 struct Preparation {
   std::mutex mutex;
   std::condition_variable finished;
   bool is_finished = false;
   StreamInfo info;
   std::exception_ptr error;
-  std::unique_ptr<Abandoned> abandoned;
+  std::vector<std::unique_ptr<Abandoned>> abandoned;  // one for each file: others may open some
 };
 
 void prepare(const std::shared_ptr<Preparation>& preparation, SourceStage& source) {
@@ -38,32 +43,57 @@ void prepare(const std::shared_ptr<Preparation>& preparation, SourceStage& sourc
   preparation->info = std::move(info);
   preparation->error = error;
   preparation->is_finished = true;
-  preparation->abandoned.reset();
+  preparation->abandoned.clear();
   preparation->finished.notify_all();
 }
 
-}  // namespace
-
-StreamInfo prepare_in_time(const std::shared_ptr<Stage>& stage, SourceStage& source) {
-  const double limit = source.read_errors().timeout_seconds;
-  if (limit <= 0) return source.prepare();
+// Nothing, and the names of the files, if some take longer to open than the limit.
+std::optional<StreamInfo> prepare(const std::shared_ptr<Stage>& stage, SourceStage& source,
+                                  double limit, std::vector<std::string>& late) {
+  const Clock::time_point start = Clock::now();
   const auto preparation = std::make_shared<Preparation>();
   std::thread thread([preparation, stage, &source] { prepare(preparation, source); });
   std::unique_lock lock(preparation->mutex);
-  // Many files may take long together: it is the one being opened that must not.
+  // Many files may take long together: it is each of them that must not.
   const std::chrono::duration<double> pause(std::min(limit / 4, 0.5));
   while (!preparation->finished.wait_for(lock, pause, [&] { return preparation->is_finished; })) {
-    const std::optional<io::Opening> opening = io::slowest_opening();
-    if (!opening || opening->seconds < limit) continue;
-    preparation->abandoned = std::make_unique<Abandoned>();
+    // What is open for longer hangs since an earlier attempt, or elsewhere.
+    std::vector<io::Opening> slow = io::slow_openings(limit);
+    const double taken = std::chrono::duration<double>(Clock::now() - start).count();
+    for (io::Opening& opening : slow) {
+      if (opening.seconds > taken) continue;
+      late.push_back(std::move(opening.path));
+      preparation->abandoned.push_back(std::make_unique<Abandoned>());
+    }
+    if (late.empty()) continue;
     thread.detach();
-    throw DataError(
-        fmt::format("{}: opening takes longer than the {} s of 'timeout'", opening->path, limit));
+    return {};
   }
   lock.unlock();
   thread.join();
   if (preparation->error != nullptr) std::rethrow_exception(preparation->error);
   return std::move(preparation->info);
+}
+
+}  // namespace
+
+StreamInfo prepare_in_time(const std::function<std::shared_ptr<Stage>()>& make) {
+  std::vector<UnreadableFile> lost;
+  while (true) {
+    const std::shared_ptr<Stage> stage = make();
+    auto& source = dynamic_cast<SourceStage&>(*stage);
+    const ReadErrors errors = source.read_errors();
+    if (!lost.empty()) source.leave_out(lost);
+    if (errors.timeout_seconds <= 0) return source.prepare();
+    std::vector<std::string> late;
+    std::optional<StreamInfo> info = prepare(stage, source, errors.timeout_seconds, late);
+    if (info) return std::move(*info);
+    for (const std::string& file : late) {
+      lost.push_back({file, fmt::format("{}: opening takes longer than the {} s of 'timeout'", file,
+                                        errors.timeout_seconds)});
+    }
+    if (!errors.skip) throw DataError(lost.front().error);
+  }
 }
 
 }  // namespace trib::pipeline

@@ -230,6 +230,28 @@ class TreeBuilder final : public YAML::EventHandler {
   std::size_t copied_ = 0;
 };
 
+/// The first byte at which text stops being UTF-8, npos if it never does.
+std::size_t find_broken_utf8(std::string_view text) {
+  for (std::size_t at = 0; at < text.size();) {
+    const auto lead = static_cast<unsigned char>(text[at]);
+    const std::size_t length = lead < 0x80                   ? 1
+                               : lead >= 0xC2 && lead < 0xE0 ? 2
+                               : lead >= 0xE0 && lead < 0xF0 ? 3
+                               : lead >= 0xF0 && lead < 0xF5 ? 4
+                                                             : 0;
+    if (length == 0 || length > text.size() - at) return at;
+    for (std::size_t i = 1; i < length; ++i) {
+      if ((static_cast<unsigned char>(text[at + i]) & 0xC0) != 0x80) return at;
+    }
+    at += length;
+  }
+  return std::string_view::npos;
+}
+
+bool is_utf16(std::string_view text) {
+  return text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF");
+}
+
 }  // namespace
 
 const DocumentValue* DocumentValue::find(std::string_view key) const {
@@ -266,6 +288,16 @@ std::optional<DocumentValue> parse_document(std::string_view text, const std::st
                                             Diagnostics& diagnostics) {
   constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  if (const std::size_t broken = find_broken_utf8(text);
+      broken != std::string_view::npos && !is_utf16(text)) {
+    const std::string_view before = text.substr(0, broken);
+    const auto line = 1 + static_cast<int>(std::count(before.begin(), before.end(), '\n'));
+    const auto column = static_cast<int>(broken - (before.rfind('\n') + 1)) + 1;
+    diagnostics.add({file, line, column}, "",
+                    fmt::format("byte {:#04x} is no UTF-8, as which YAML is written",
+                                static_cast<unsigned char>(text[broken])));
+    return std::nullopt;
+  }
   const MarkReader place(text, file);
   std::istringstream stream{std::string(text)};
   try {

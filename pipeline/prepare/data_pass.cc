@@ -3,6 +3,8 @@
 #include <chrono>
 #include <exception>
 
+#include "pipeline/engine/same_files.h"
+
 namespace trib::pipeline {
 namespace {
 
@@ -11,7 +13,7 @@ constexpr std::chrono::hours kTimeout{24};
 
 }  // namespace
 
-int run_data_pass(RankGroup& ranks, const std::function<void()>& prepare,
+int run_data_pass(RankGroup& ranks, const std::function<const Plan&()>& prepare,
                   const std::function<void()>& work) {
   ranks.communicator().split({ranks.size(), 1, 1});
   ranks.communicator().set_timeout(kTimeout);
@@ -19,7 +21,9 @@ int run_data_pass(RankGroup& ranks, const std::function<void()>& prepare,
     ranks.print_error(message);
     return ranks.end_all(code);
   };
-  const ExitCode code = ranks.all_ready(prepare);
+  const Plan* plan = nullptr;
+  ExitCode code = ranks.all_ready([&] { plan = &prepare(); });
+  if (code == ExitCode::ok) code = ranks.all_ready([&] { require_same_files(*plan, ranks); });
   if (code != ExitCode::ok) return static_cast<int>(code);
   try {
     work();

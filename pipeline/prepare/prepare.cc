@@ -38,7 +38,12 @@ class Preparation {
 
   int execute() {
     return run_data_pass(
-        ranks_, [&] { prepare(); }, [&] { work(); });
+        ranks_,
+        [&]() -> const Plan& {
+          prepare();
+          return ingest_graph_->plan();
+        },
+        [&] { work(); });
   }
 
  private:

@@ -71,7 +71,12 @@ class Stats {
 
   int execute() {
     return run_data_pass(
-        ranks_, [&] { prepare(); }, [&] { measure(); });
+        ranks_,
+        [&]() -> const Plan& {
+          prepare();
+          return ingest_graph_->plan();
+        },
+        [&] { measure(); });
   }
 
  private:

@@ -29,7 +29,8 @@ void write_skipped_part(const std::string& folder, int rank,
   for (const Ingest::Skipped& one : skipped) {
     lines +=
         nlohmann::json{{"node", one.node}, {"item", one.item}, {"error", one.error}, {"rank", rank}}
-            .dump();
+            // Names of files may be any bytes.
+            .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     lines += '\n';
   }
   write_text_file(part(folder, "skipped", rank), lines);

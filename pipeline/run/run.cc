@@ -24,6 +24,7 @@
 #include "pipeline/engine/engine.h"
 #include "pipeline/engine/plan.h"
 #include "pipeline/engine/rank_group.h"
+#include "pipeline/engine/same_files.h"
 #include "pipeline/engine/threads.h"
 #include "pipeline/engine/warnings.h"
 #include "pipeline/graph/show.h"
@@ -55,8 +56,9 @@ class Run {
   }
 
   int execute() {
-    for (const auto part : {&Run::load, &Run::find_cores, &Run::take_cores, &Run::plan,
-                            &Run::find_checkpoint, &Run::open_checkpoint, &Run::make_folder}) {
+    for (const auto part :
+         {&Run::load, &Run::find_cores, &Run::take_cores, &Run::plan, &Run::compare_files,
+          &Run::find_checkpoint, &Run::open_checkpoint, &Run::make_folder}) {
       const ExitCode code = ranks_.all_ready([&] { (this->*part)(); });
       if (code != ExitCode::ok) return static_cast<int>(code);
       share_names();
@@ -113,6 +115,8 @@ class Run {
     if (plan_->model() != nullptr) plan_->model()->connect(communicator_);
     const Capture refuses_what_cannot_be_captured(options_.capture, *plan_);
   }
+
+  void compare_files() { require_same_files(*plan_, ranks_); }
 
   // Rank 0 alone looks for what there is and whether it is whole; the others wait.
   void find_checkpoint() {

@@ -6,6 +6,10 @@
 
 namespace trib::pipeline {
 
+void SourceStage::leave_out(std::vector<UnreadableFile> lost) {
+  throw DataError(lost.back().error);
+}
+
 Tensor image_memory(const Tensor& wanted, const Shape& shape) {
   if (wanted.numel() > 0 && wanted.shape() == shape) return wanted;
   return Tensor::empty(shape, DType::f32, MemoryKind::ingest);

@@ -85,6 +85,9 @@ class SourceStage : public Stage {
  public:
   using Stage::Stage;
   virtual StreamInfo prepare() = 0;
+  /// Have prepare() pass over files that do not open in time, and list them in unreadable_files().
+  /// Throws DataError if it cannot do without.
+  virtual void leave_out(std::vector<UnreadableFile> lost);
   /// Read only these of the channels and targets from now on. Called once, after prepare. An image
   /// may have none of them: samples then have tensors [0, y, x].
   virtual void keep(const ChannelNames& own) = 0;

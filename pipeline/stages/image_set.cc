@@ -8,7 +8,6 @@
 
 #include "ops/base/error.h"
 #include "pipeline/stage/no_sample.h"
-#include "pipeline/stages/open_readable.h"
 #include "pipeline/stages/read_error_parameters.h"
 #include "pipeline/stages/window_list.h"
 
@@ -158,13 +157,14 @@ std::vector<ListedWindow> ImageSetStage::listed_windows() const {
 }
 
 StreamInfo ImageSetStage::prepare() {
-  unreadable_ = open_readable(
-      files(), read_errors_,
-      [this](const auto& list) {
-        source_ = open(list);
-        readable_ = list;
-      },
-      [this](const std::string& file) { open({file}); });
+  const FileSet files{.list = [this] { return groups(); },
+                      .open =
+                          [this](const std::vector<std::string>& without) {
+                            source_ = open(without);
+                            without_ = without;
+                          },
+                      .open_alone = [this](const FileGroup& group) { open_alone(group); }};
+  unreadable_ = open_readable(files, lost_, read_errors_);
   std::vector<SampledImage> images;
   images.reserve(static_cast<std::size_t>(source_->size()));
   for (std::int64_t i = 0; i < source_->size(); ++i) {
@@ -185,7 +185,7 @@ void ImageSetStage::keep(const ChannelNames& own) {
   // Ranks with different channels of a sample must come to the same judgement.
   if (min_valid_ > 0 && (kept.empty() || kept.front() != 0)) {
     constexpr std::array<std::int64_t, 1> first = {0};
-    judge_ = open(readable_);
+    judge_ = open(without_);
     judge_->keep_channels(first);
   }
   source_->keep_channels(kept);

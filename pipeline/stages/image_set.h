@@ -4,10 +4,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "io/image_source.h"
 #include "pipeline/stage/stage.h"
+#include "pipeline/stages/open_readable.h"
 #include "pipeline/stages/window_sampling.h"
 
 namespace trib::pipeline {
@@ -36,6 +38,7 @@ class ImageSetStage : public SourceStage {
   std::int64_t group(Split split, std::int64_t item) const override;
   bool holds_out() const override { return options_.holdout > 0; }
   ReadErrors read_errors() const override { return read_errors_; }
+  void leave_out(std::vector<UnreadableFile> lost) override { lost_ = std::move(lost); }
   std::vector<UnreadableFile> unreadable_files() const override { return unreadable_; }
   std::int64_t bytes_decoded() const override;
   std::int64_t cache_bytes() const override;
@@ -44,9 +47,11 @@ class ImageSetStage : public SourceStage {
   std::string describe(Split split, std::int64_t item) const override;
 
  protected:
-  /// Files or patterns, as the graph gives them.
-  virtual const std::vector<std::string>& files() const = 0;
-  virtual std::unique_ptr<io::ImageSource> open(const std::vector<std::string>& files) const = 0;
+  /// The files of each image.
+  virtual std::vector<FileGroup> groups() const = 0;
+  /// All images but those of some files.
+  virtual std::unique_ptr<io::ImageSource> open(const std::vector<std::string>& without) const = 0;
+  virtual std::unique_ptr<io::ImageSource> open_alone(const FileGroup& group) const = 0;
 
  private:
   void read_sampling(const ParameterValues& parameters);
@@ -64,7 +69,8 @@ class ImageSetStage : public SourceStage {
   double min_valid_;
   ItemOrder order_;
   ReadErrors read_errors_;
-  std::vector<std::string> readable_;  // files of the source
+  std::vector<UnreadableFile> lost_;
+  std::vector<std::string> without_;  // files that are not in the source
   std::vector<UnreadableFile> unreadable_;
   std::unique_ptr<io::ImageSource> source_;
   std::unique_ptr<io::ImageSource> judge_;  // of the first channel, where this rank has another

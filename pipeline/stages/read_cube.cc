@@ -95,10 +95,15 @@ class ReadCube : public ImageSetStage {
   }
 
  protected:
-  const std::vector<std::string>& files() const override { return options_.files; }
-  std::unique_ptr<io::ImageSource> open(const std::vector<std::string>& files) const override {
+  std::vector<FileGroup> groups() const override { return groups_of_files(options_.files); }
+  std::unique_ptr<io::ImageSource> open(const std::vector<std::string>& without) const override {
     io::CubeOptions options = options_;
-    options.files = files;
+    options.files = files_without(options.files, without);
+    return io::open_cube(options);
+  }
+  std::unique_ptr<io::ImageSource> open_alone(const FileGroup& group) const override {
+    io::CubeOptions options = options_;
+    options.files = group.files;
     return io::open_cube(options);
   }
 

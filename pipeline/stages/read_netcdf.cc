@@ -128,17 +128,20 @@ class ReadNetcdf : public SourceStage {
   }
 
   StreamInfo prepare() override {
-    unreadable_ = open_readable(
-        options_.files, read_errors_,
-        [this](const std::vector<std::string>& files) {
-          options_.files = files;
-          source_ = io::open_grid(options_);
-        },
-        [](const std::string& file) {
-          io::GridOptions alone;
-          alone.files = {file};
-          io::open_grid(alone);
-        });
+    const std::vector<std::string> all = options_.files;
+    const FileSet files{.list = [&] { return groups_of_files(all); },
+                        .open =
+                            [&](const std::vector<std::string>& without) {
+                              options_.files = files_without(all, without);
+                              source_ = io::open_grid(options_);
+                            },
+                        .open_alone =
+                            [](const FileGroup& group) {
+                              io::GridOptions alone;
+                              alone.files = group.files;
+                              io::open_grid(alone);
+                            }};
+    unreadable_ = open_readable(files, lost_, read_errors_);
     StreamInfo info;
     info.channels = source_->channels();
     info.grid = source_->grid();
@@ -177,6 +180,7 @@ class ReadNetcdf : public SourceStage {
     if (source_->gaps().empty()) return {};
     return {source_->gaps()};
   }
+  void leave_out(std::vector<UnreadableFile> lost) override { lost_ = std::move(lost); }
   std::vector<UnreadableFile> unreadable_files() const override { return unreadable_; }
   std::int64_t bytes_decoded() const override {
     return source_->bytes_decoded() +
@@ -291,7 +295,7 @@ class ReadNetcdf : public SourceStage {
   ItemOrder order_;
   ReadErrors read_errors_;
   RandomStream draws_;
-  std::vector<UnreadableFile> unreadable_;
+  std::vector<UnreadableFile> lost_, unreadable_;
   std::unique_ptr<io::GridSource> source_, target_source_;
   std::optional<FieldItems> items_;
 };

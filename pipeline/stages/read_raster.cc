@@ -1,3 +1,6 @@
+#include <fmt/format.h>
+
+#include "io/raster/raster_files.h"
 #include "io/raster/raster_source.h"
 #include "io/raster/raster_warp.h"
 #include "ops/base/error.h"
@@ -119,10 +122,31 @@ class ReadRaster : public ImageSetStage {
   }
 
  protected:
-  const std::vector<std::string>& files() const override { return options_.files; }
-  std::unique_ptr<io::ImageSource> open(const std::vector<std::string>& files) const override {
+  std::vector<FileGroup> groups() const override {
+    const std::vector<io::ListedFile> files = io::list_files(options_.files);
+    std::vector<FileGroup> groups;
+    if (options_.mosaic) {
+      // Without a part it would be another image, with its windows at other places.
+      groups.push_back({"mosaic", {}});
+      for (const io::ListedFile& file : files) groups.front().files.push_back(file.path);
+    } else if (!options_.bands.empty()) {
+      for (const auto& scene : io::group_scenes(files, io::parse_scene_patterns(options_.bands))) {
+        groups.push_back({fmt::format("scene '{}'", scene.name), {}});
+        for (const io::ListedFile& file : scene.files) groups.back().files.push_back(file.path);
+      }
+    } else {
+      for (const io::ListedFile& file : files) groups.push_back({file.path, {file.path}});
+    }
+    return groups;
+  }
+  std::unique_ptr<io::ImageSource> open(const std::vector<std::string>& without) const override {
     io::RasterOptions options = options_;
-    options.files = files;
+    options.without = without;
+    return io::open_raster(options);
+  }
+  std::unique_ptr<io::ImageSource> open_alone(const FileGroup& group) const override {
+    io::RasterOptions options = options_;
+    options.files = group.files;
     return io::open_raster(options);
   }
 

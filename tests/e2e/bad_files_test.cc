@@ -78,6 +78,8 @@ INSTANTIATE_TEST_SUITE_P(
                             "era5/era5_t2m_uk_hourly_201903.nc", "expected NetCDF"}),
     [](const auto& file) { return file.param.name; });
 
+class BrokenFiles : public TribTest {};
+
 class HangingReads : public TribTest {
  protected:
   HangingReads() {
@@ -207,7 +209,120 @@ TEST_F(HangingFiles, AreNamedWhenTheyDoNotOpen) {
   EXPECT_FALSE(exists("runs"));
 }
 
+TEST_F(HangingFiles, AreSkippedWhenTheyDoNotOpen) {
+  const Arguments skip{"--set", "images.on_error=skip"};
+  const ProgramResult result =
+      start(Arguments{"run", "g.yaml", "-q", "--run-dir", "r"} + skip, "0");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(json("r/summary.json")["samples"], 2);
+  ASSERT_EQ(lines("r/skipped.jsonl").size(), 1U);
+  const auto skipped = nlohmann::json::parse(lines("r/skipped.jsonl")[0]);
+  EXPECT_EQ(skipped["item"], "b_lost.tif");
+  EXPECT_EQ(skipped["error"], "b_lost.tif: opening takes longer than the 0.5 s of 'timeout'");
+  const ProgramResult none =
+      start(Arguments{"run", "g.yaml", "-q", "--set", "images.max_skipped=0"} + skip, "0");
+  EXPECT_EQ(none.exit_code, 3) << none.err;
+  EXPECT_THAT(none.err, HasSubstr("1 of 3 files cannot be opened, and max_skipped allows 0; the "
+                                  "last is b_lost.tif: opening takes longer"));
+  // A mosaic is one image.
+  const ProgramResult mosaic =
+      start(Arguments{"run", "g.yaml", "-q", "--set", "images.mosaic=true"} + skip, "0");
+  EXPECT_EQ(mosaic.exit_code, 3) << mosaic.err;
+  EXPECT_THAT(mosaic.err, HasSubstr("b_lost.tif: opening takes longer"));
+}
+
+// One thread at a time is in these libraries; nobody hangs there with the door locked.
+TEST_F(HangingFiles, OfLibrariesWithOneLockAreSkipped) {
+  const std::string& data = sample_data();
+  std::filesystem::copy_file(data + "/hyperspectral/maize_field_000.h5", path("a.h5"));
+  std::filesystem::copy_file(data + "/hyperspectral/maize_field_001.h5", path("b_lost.h5"));
+  std::filesystem::copy_file(data + "/hyperspectral/maize_field_002.h5", path("c.h5"));
+  write("cubes.yaml", R"(nodes:
+  cubes: {type: read.cube, files: "*.h5", timeout: 500ms, on_error: skip}
+  end:   {type: sink, from: cubes}
+)");
+  const ProgramResult result = start({"run", "cubes.yaml", "-q", "--run-dir", "r"}, "0");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(json("r/summary.json")["samples"], 2);
+  EXPECT_EQ(lines("r/skipped.jsonl").size(), 1U);
+}
+
 #endif
+
+// Scenes of one file a band.
+TEST_F(BrokenFiles, OfAScenePutTheSceneAway) {
+  const std::string scene = sample_data() + "/satellite/scene_00.tif";
+  write("band.yaml", "nodes:\n  image: {type: read.raster, files: '" + scene +
+                         "', channels: [B04]}\n"
+                         "  end: {type: write.raster, from: image, path: '" +
+                         path("band.tif") + "'}\n");
+  ASSERT_EQ(trib({"run", "band.yaml", "-q"}).exit_code, 0);
+  for (const char* name : {"s1_red", "s1_nir", "s2_red", "s2_nir", "s3_red", "s3_nir"}) {
+    std::filesystem::copy_file(path("band.tif"), path(std::string(name) + ".tif"));
+  }
+  write("s2_nir.tif", "no raster");
+  write("g.yaml", R"(nodes:
+  images: {type: read.raster, files: "s*.tif", bands: ["red=*_red.tif", "nir=*_nir.tif"]}
+  end:    {type: sink, from: images}
+)");
+  const Arguments run{"run", "g.yaml", "-q", "--run-dir", "r"};
+  const Arguments skip{"--set", "images.on_error=skip"};
+  const ProgramResult failed = trib(run);
+  EXPECT_EQ(failed.exit_code, 3) << failed.err;
+  EXPECT_THAT(failed.err, HasSubstr("s2_nir.tif"));
+  const ProgramResult result = trib(run + skip);
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(json("r/summary.json")["samples"], 2);
+  ASSERT_EQ(lines("r/skipped.jsonl").size(), 1U);
+  const auto skipped = nlohmann::json::parse(lines("r/skipped.jsonl")[0]);
+  EXPECT_EQ(skipped["item"], "scene 's2'");
+  EXPECT_THAT(skipped["error"].get<std::string>(), HasSubstr("s2_nir.tif"));
+
+  // Counted as scenes, not as files.
+  const ProgramResult too_many = trib(
+      {"validate", "g.yaml", "--set", "images.on_error=skip", "--set", "images.max_skipped=0"});
+  EXPECT_EQ(too_many.exit_code, 3);
+  EXPECT_THAT(too_many.err,
+              HasSubstr("1 of 3 scenes cannot be opened, and max_skipped allows 0; the last is"));
+}
+
+// Classes keep their numbers, and a table its labels.
+TEST_F(BrokenFiles, AreLeftOutOfTablesAndFolders) {
+  const std::string scene = sample_data() + "/satellite/scene_00.tif";
+  for (const char* folder : {"barley", "maize", "wheat"}) {
+    std::filesystem::create_directories(path(folder));
+    std::filesystem::copy_file(scene, path(folder + std::string("/a.tif")));
+  }
+  write("barley/a.tif", "no raster");
+  write("files.csv", "path,label\nbarley/a.tif,0\nmaize/a.tif,1\nwheat/a.tif,2\n");
+  write("g.yaml", R"(nodes:
+  images:  {type: read.raster, files: "*/a.tif", on_error: skip, label_from: folder, order: sequential}
+  end:     {type: write.tensors, from: images}
+)");
+  run("g.yaml", "folders");
+  run("g.yaml", "table", {"--set", "images.files=files.csv", "--set", "images.label_from="});
+  for (const char* folder : {"folders", "table"}) {
+    EXPECT_EQ(lines(std::string(folder) + "/skipped.jsonl").size(), 1U);
+    EXPECT_EQ(json(std::string(folder) + "/summary.json")["samples"], 2);
+    const std::string tensors =
+        text(std::string(folder) + "/tensors/end/sample-00000000.safetensors");
+    EXPECT_THAT(tensors.substr(0, 4096), HasSubstr(R"(maize/a.tif\",\"label\":1)"));
+  }
+}
+
+// A part of a mosaic is a part of one image.
+TEST_F(BrokenFiles, EndAMosaic) {
+  const std::string scene = sample_data() + "/satellite/scene_00.tif";
+  for (const char* name : {"a.tif", "c.tif"}) std::filesystem::copy_file(scene, path(name));
+  write("b.tif", "no raster");
+  write("g.yaml", R"(nodes:
+  images: {type: read.raster, files: "*.tif", mosaic: true, on_error: skip}
+  end:    {type: sink, from: images}
+)");
+  const ProgramResult result = trib({"validate", "g.yaml"});
+  EXPECT_EQ(result.exit_code, 3) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("b.tif"));
+}
 
 }  // namespace
 }  // namespace trib::test

@@ -40,6 +40,13 @@ TEST(Document, KeepsMarksTextAndQuotes) {
   EXPECT_EQ(root.find("nothing"), nullptr);
 }
 
+TEST(Document, RefusesBytesThatAreNoText) {
+  EXPECT_EQ(problems_of("a: 1\nb: \"\xC3(\"\n"),
+            "f.yaml:2:5: byte 0xc3 is no UTF-8, as which YAML is written\n");
+  EXPECT_EQ(problems_of("\x80"), "f.yaml:1:1: byte 0x80 is no UTF-8, as which YAML is written\n");
+  EXPECT_EQ(parse("a: \"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x8C\x8D\"\n").find("a")->text.size(), 9U);
+}
+
 TEST(Document, ReportsEveryDuplicateWithBothPlaces) {
   EXPECT_EQ(problems_of("a: 1\nnodes:\n  t: {patch: 1, x: 2, patch: 3}\n  t: {}\na: 2\n"),
             "f.yaml:3:23: key 'nodes.t.patch' is given twice, first at f.yaml:3:7\n"
