@@ -1,7 +1,9 @@
 #include "pipeline/observe/metrics.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -89,7 +91,7 @@ struct MetricsWriter::Files {
 
 MetricsWriter::MetricsWriter(const std::string& directory, std::vector<std::string> columns,
                              std::optional<std::int64_t> resume_step)
-    : columns_(std::move(columns)), files_(std::make_unique<Files>()) {
+    : directory_(directory), columns_(std::move(columns)), files_(std::make_unique<Files>()) {
   const std::string header = fmt::format("{}", fmt::join(columns_, ","));
   const std::string csv = directory + "/metrics.csv";
   if (resume_step) keep_rows(directory, header, *resume_step);
@@ -118,9 +120,12 @@ void MetricsWriter::write(const MetricsRow& row) {
                         finite ? number(at->second) : "null");
     if (!std::isnan(at->second)) csv += number(at->second);
   }
+  errno = 0;
   files_->jsonl << '{' << json << "}\n" << std::flush;
   files_->csv << csv << '\n' << std::flush;
-  if (!files_->jsonl || !files_->csv) throw RuntimeError("metrics cannot be written: disk full?");
+  if (files_->jsonl && files_->csv) return;
+  throw RuntimeError(
+      fmt::format("{}: metrics cannot be written: {}", directory_, std::strerror(errno)));
 }
 
 }  // namespace trib::pipeline

@@ -29,6 +29,7 @@ class MetricsWriter {
 
  private:
   struct Files;
+  std::string directory_;
   std::vector<std::string> columns_;
   std::unique_ptr<Files> files_;
 };

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <vector>
@@ -67,7 +69,8 @@ std::string create_run_folder(const std::string& root, const std::string& name) 
 }
 
 std::string create_run_folder_at(const std::string& directory) {
-  if (fs::exists(directory) && !fs::is_empty(directory)) {
+  std::error_code unknown;  // which making it tells
+  if (fs::exists(directory, unknown) && !fs::is_empty(directory, unknown)) {
     throw ConfigError(fmt::format("{}: not empty; a run needs a folder of its own", directory));
   }
   create_folder(directory);
@@ -111,9 +114,12 @@ void continue_run_folder(const std::string& directory, bool has_checkpoint) {
 void write_text_file(const std::string& path, const std::string& text) {
   const std::string aside = path + ".tmp";
   {
+    errno = 0;
     std::ofstream file(aside);
     file << text << std::flush;
-    if (!file) throw RuntimeError(fmt::format("{}: cannot write", aside));
+    if (!file) {
+      throw RuntimeError(fmt::format("{}: cannot be written: {}", path, std::strerror(errno)));
+    }
   }
   std::error_code error;
   fs::rename(aside, path, error);

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <set>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include <fmt/format.h>
@@ -198,11 +201,10 @@ Span::~Span() {
   if (start_ >= 0) record(category_, name_, start_, seconds() - start_);
 }
 
-void write_events(const std::string& path) {
+namespace {
+
+void print_events(const std::unique_ptr<std::FILE, int (*)(std::FILE*)>& file) {
   Recorder& all = recorder();
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "w"),
-                                                             std::fclose);
-  if (file == nullptr) throw RuntimeError(fmt::format("{}: cannot write the trace", path));
   const std::lock_guard lock(all.mutex);
   fmt::print(file.get(),
              R"({{"ph":"M","pid":{0},"name":"process_name","args":{{"name":"rank {0}"}}}})",
@@ -229,6 +231,23 @@ void write_events(const std::string& path) {
     }
   }
   print_transfers(file.get(), all.tracks.size());
+}
+
+}  // namespace
+
+void write_events(const std::string& path) {
+  const auto fail = [&](int reason) {
+    throw RuntimeError(fmt::format("{}: cannot be written: {}", path, std::strerror(reason)));
+  };
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "w"),
+                                                             std::fclose);
+  if (file == nullptr) fail(errno);
+  try {
+    print_events(file);
+  } catch (const std::system_error& error) {
+    fail(error.code().value());
+  }
+  if (std::fflush(file.get()) != 0) fail(errno);
 }
 
 }  // namespace trib::pipeline::trace

@@ -214,7 +214,6 @@ class Run {
   }
 
   void run() {
-    const InterruptGuard interrupts;
     ops::require_single_threaded_blas();
     if (options_.trace) {
       trace::enable(ranks_.rank());
@@ -251,6 +250,8 @@ class Run {
 
     RunSummary summary;
     if (plan_->training()) start_training();
+    // Before the first step there is nothing to keep: a signal ends the process at once.
+    const InterruptGuard interrupts;
     summary.engine = run_engine();
     if (training_) {
       summary.training = training_->summary();

@@ -15,6 +15,20 @@ class RunFolder : public TribTest {
   void SetUp() override { write("g.yaml", kMaeGraph); }
 };
 
+// Measuring may take long, and leaves nothing worth waiting for.
+TEST_F(RunFolder, AnInterruptBeforeTheFirstStepEndsAtOnce) {
+  ProgramOptions options;
+  options.timeout = 30;
+  options.signal = SIGINT;
+  options.signal_when = [this] { return exists("r/environment.json"); };
+  const ProgramResult result =
+      trib({"run", "g.yaml", "-q", "--run-dir", "r", "--set", "images.delay=500ms", "--set",
+            "images.items=2000", "--set", "scaled.samples=1500"},
+           options);
+  EXPECT_EQ(result.exit_code, 130) << result.err;
+  EXPECT_LT(result.seconds, 20);
+}
+
 TEST_F(RunFolder, ResolvedGraphRunsAgain) {
   run("g.yaml", "first", {"--set", "train.lr=1e-3", "--set", "batches.shuffle=0"});
   EXPECT_THAT(text("first/graph.yaml"), ContainsRegex("lr: 1e-3 +# --set train.lr=1e-3"));

@@ -151,6 +151,15 @@ TEST(RunFolder, ReplacesAFileAsAWhole) {
   EXPECT_THROW(write_text_file(root.file("no/a.json"), ""), RuntimeError);
 }
 
+TEST(Trace, ADiskThatIsFullIsToldWithItsFile) {
+  try {
+    trace::write_events("/dev/full");
+    FAIL();
+  } catch (const RuntimeError& error) {
+    EXPECT_STREQ(error.what(), "/dev/full: cannot be written: No space left on device");
+  }
+}
+
 TEST(Progress, SpeaksInUnitsOfPeople) {
   EXPECT_EQ(format_duration(11.6), "12s");
   EXPECT_EQ(format_duration(200), "3m 20s");
