@@ -1,4 +1,7 @@
 // Scratch memory of the calling thread. Private to ops/kernels.
+//
+// It is not in the memory ledger: how much of it there is depends on the pieces of loops that each
+// thread came to take, so that no formula could foretell it.
 #pragma once
 
 #include <algorithm>
