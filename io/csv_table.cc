@@ -109,7 +109,9 @@ std::int32_t CsvTable::label(std::size_t row, std::string_view column) const {
   const auto value = parse<std::int32_t>(text(row, column));
   if (!value || *value < 0) {
     throw DataError(
-        fmt::format("{}: expected a label 0, 1, ..., found '{}'", place(row), text(row, column)));
+        fmt::format("{}: expected a label 0, 1, ..., found '{}'; number the classes, or sort the "
+                    "files into folders named after them",
+                    place(row), text(row, column)));
   }
   return *value;
 }

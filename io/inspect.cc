@@ -23,6 +23,7 @@
 #include "io/image_source.h"
 #include "io/opening_file.h"
 #include "io/raster/raster_source.h"
+#include "io/raster/raw_file.h"
 #include "io/typical_reads.h"
 #include "ops/base/error.h"
 
@@ -374,7 +375,7 @@ FileReport inspect_file(const std::string& path, const Extent& window) {
         break;
     }
   }
-  std::optional<FileReport> report = inspect_raster(path, window);
+  std::optional<FileReport> report = inspect_raster(data_file_of(path), window);
   if (!report) {
     throw DataError(
         fmt::format("{}: is of no format known here (NetCDF, HDF5, ZIP and the rasters "

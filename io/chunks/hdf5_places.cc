@@ -35,10 +35,11 @@ const File& file_of(const H5FD_t* file) {
 
 H5FD_t* open_file(const char* name, unsigned flags, hid_t, haddr_t) {
   if ((flags & H5F_ACC_RDWR) != 0) return nullptr;
-  const int descriptor = ::open(name, O_RDONLY | O_CLOEXEC);
+  // A link may name a pipe, on which opening would wait for ever.
+  const int descriptor = ::open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) return nullptr;
   struct stat status {};
-  if (::fstat(descriptor, &status) != 0) {
+  if (::fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
     ::close(descriptor);
     return nullptr;
   }

@@ -15,7 +15,7 @@
 #include "io/file_kind.h"
 #include "io/raster/raster_bands.h"
 #include "io/raster/raster_source.h"
-#include "io/text.h"
+#include "io/raster/raw_file.h"
 #include "io/wavelengths.h"
 #include "ops/base/error.h"
 
@@ -25,20 +25,6 @@ namespace {
 bool is_hdf5(const std::string& path) {
   // Names that only GDAL understands (inside archives, parts of files) are no files.
   return std::filesystem::is_regular_file(path) && file_kind(path) == FileKind::hdf5;
-}
-
-// The data file of an ENVI header: GDAL wants its name. Other names are left as they are.
-std::string data_file_of(const std::string& path) {
-  namespace fs = std::filesystem;
-  if (lower(fs::path(path).extension().string()) != ".hdr" || !fs::is_regular_file(path)) {
-    return path;
-  }
-  const std::string stem = path.substr(0, path.size() - 4);
-  for (const char* extension : {"", ".raw", ".dat", ".img", ".bin", ".bsq", ".bil", ".bip"}) {
-    if (fs::is_regular_file(stem + extension)) return stem + extension;
-  }
-  throw DataError(fmt::format("{}: there is no data file beside this header ({}, {}.raw, ...)",
-                              path, stem, stem));
 }
 
 // The part of a file that GDAL opens: the subdataset called for, if one is.

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <filesystem>
 #include <string_view>
 
 #include <cpl_vsi.h>
 #include <fmt/format.h>
 #include <gdal_priv.h>
 
+#include "io/text.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -40,6 +42,19 @@ bool is_mistaken_for_raw(const std::string& path, std::string_view driver) {
   VSIFCloseL(file);
   return start.find("<VRTDataset") != std::string_view::npos || start.starts_with("\x89HDF\r\n") ||
          start.starts_with("CDF");
+}
+
+std::string data_file_of(const std::string& path) {
+  namespace fs = std::filesystem;
+  if (lower(fs::path(path).extension().string()) != ".hdr" || !fs::is_regular_file(path)) {
+    return path;
+  }
+  const std::string stem = path.substr(0, path.size() - 4);
+  for (const char* extension : {"", ".raw", ".dat", ".img", ".bin", ".bsq", ".bil", ".bip"}) {
+    if (fs::is_regular_file(stem + extension)) return stem + extension;
+  }
+  throw DataError(fmt::format("{}: there is no data file beside this header ({}, {}.raw, ...)",
+                              path, stem, stem));
 }
 
 void check_raw_file(GDALDataset& dataset, const std::string& path) {

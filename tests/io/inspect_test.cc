@@ -129,6 +129,13 @@ TEST(Inspect, EveryRealFileHasAReport) {
   EXPECT_GE(num_reports, 18);
 }
 
+TEST(Inspect, AHeaderOfEnviStandsForItsData) {
+  TRIB_NEEDS_DATA("hyperspectral/maize_kernel_envi/dark_reference_crop.hdr");
+  const std::string stem = test::data_file("hyperspectral/maize_kernel_envi/dark_reference_crop");
+  EXPECT_EQ(inspect_file(stem + ".hdr").channels.size(), 580U);
+  EXPECT_EQ(inspect_file(stem + ".raw").channels.size(), 580U);
+}
+
 TEST(Inspect, ArchivesRastersAndTheRest) {
   TRIB_NEEDS_DATA("era5/era5_cds_zip_misnamed.nc");
   const FileReport zip = inspect_file(test::data_file("era5/era5_cds_zip_misnamed.nc"));
