@@ -21,6 +21,9 @@
 #define TRIB_AVX512 1
 #endif
 
+// Vectors wider than the registers, which some kernels take, are passed to inlined functions alone.
+#pragma GCC diagnostic ignored "-Wpsabi"
+
 namespace trib::ops::simd {
 
 #if defined(TRIB_AVX512)

@@ -8,9 +8,6 @@
 
 #include "ops/kernels/vector/float_vector.h"
 
-// The functions below are inlined, so how vectors are passed does not matter.
-#pragma GCC diagnostic ignored "-Wpsabi"
-
 namespace trib::ops::simd {
 
 using Float4 = float __attribute__((vector_size(16)));
