@@ -199,7 +199,7 @@ StageDeclaration encoder_declaration() {
   d.type = "model.encoder";
   d.summary = "Add the position embedding and run pre-norm transformer blocks over the tokens.";
   d.parameters = {
-      param::integer("depth", "Number of blocks.").at_least(0).or_else(6),
+      param::integer("depth", "Number of blocks.").between(0, 10000).or_else(6),
       param::integer("heads", "Attention heads; they must divide the dim.").at_least(1).or_else(4),
       param::number("mlp_ratio", "Width of a block's MLP as a multiple of the dim.")
           .above(0)
@@ -266,7 +266,7 @@ StageDeclaration mae_head_declaration() {
           .below(1)
           .or_else(0.75),
       param::integer("dim", "Length of the decoder's tokens.").at_least(1).or_else(64),
-      param::integer("depth", "Number of decoder blocks.").at_least(0).or_else(2),
+      param::integer("depth", "Number of decoder blocks.").between(0, 10000).or_else(2),
       param::integer("heads", "Attention heads of the decoder; they must divide its dim.")
           .at_least(1)
           .or_else(4),
@@ -303,7 +303,7 @@ StageDeclaration forecast_head_declaration() {
   d.summary = "Predict fields at the lead time, with the latitude-weighted squared error as loss.";
   d.parameters = {
       param::strings("variables", "Targets to predict; all targets of the data if left out."),
-      param::integer("depth", "Hidden layers before the prediction.").at_least(0).or_else(2),
+      param::integer("depth", "Hidden layers before the prediction.").between(0, 10000).or_else(2),
       param::boolean("latitude_weighted", "Weigh rows by the cosine of their latitude.")
           .or_else(true),
       param::boolean("residual",

@@ -24,7 +24,7 @@ StageDeclaration declaration() {
   d.inputs = StageDeclaration::Inputs::none;
   d.parameters = {
       param::integer("channels", "Number of channels, named c000, c001, ...")
-          .at_least(1)
+          .between(1, 100000)
           .or_else(8),
       param::integer("targets",
                      "Number of channels, the first ones, whose state 24 hours later comes with "

@@ -87,6 +87,17 @@ TEST_F(BadInput, WrongTypesAndRanges) {
        "g.yaml:4:46: node 'batches': parameter 'size' is '0'; expected an integer of at least 1"});
 }
 
+// Nobody means them, and making so many would take for ever.
+TEST_F(BadInput, HugeNumbers) {
+  write("g.yaml", kMaeGraph);
+  for (const std::string set : {"encoder.depth=100000000", "images.channels=100000000"}) {
+    const ProgramResult result = trib({"validate", "g.yaml", "--set", set});
+    EXPECT_EQ(result.exit_code, 2);
+    EXPECT_THAT(result.err, HasSubstr("--set " + set));
+    EXPECT_THAT(result.err, HasSubstr("expected an integer from"));
+  }
+}
+
 TEST_F(BadInput, StagesThatDoNotFitTogether) {
   expect_refused(R"(nodes:
   images:  {type: read.synthetic, size: 16}
