@@ -11,8 +11,10 @@ endif()
 
 find_program(TRIB_CCACHE ccache)
 if(TRIB_CCACHE)
-  set(CMAKE_C_COMPILER_LAUNCHER ${TRIB_CCACHE})
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${TRIB_CCACHE})
+  # What ccache wants to be told of precompiled headers, which tests use.
+  set(launcher env CCACHE_SLOPPINESS=pch_defines,time_macros ${TRIB_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${launcher})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
 endif()
 
 add_library(tributary_compile_options INTERFACE)

@@ -9,7 +9,7 @@ class Signal : public TribTest {
  protected:
   ProgramOptions after_five_steps(int signal) const {
     ProgramOptions options;
-    options.timeout = 20;
+    options.timeout = 60;
     options.signal = signal;
     options.signal_when = [this] { return lines("r/metrics.jsonl").size() > 5; };
     return options;
@@ -62,9 +62,11 @@ TEST_F(Signal, RanksEndTogetherAfterAUserSignal) {
 
 TEST_F(Signal, RanksEndTogether) {
   write("g.yaml", kMaeGraph);
-  // mpirun ends with a code of its own, but gives the ranks the time to end in good order.
-  const ProgramResult result =
-      mpirun(2, long_run_ + Arguments{"--set", "mesh.data=2"}, after_five_steps(SIGTERM));
+  // mpirun ends with a code of its own. It passes the signal on and kills what lives a second
+  // later, unless told to wait longer.
+  ProgramOptions options = after_five_steps(SIGTERM);
+  options.environment["OMPI_MCA_odls_base_sigkill_timeout"] = "60";
+  const ProgramResult result = mpirun(2, long_run_ + Arguments{"--set", "mesh.data=2"}, options);
   EXPECT_NE(result.exit_code, 0);
   expect_complete_folder();
 }
@@ -76,7 +78,7 @@ TEST_F(Signal, GraphWithoutTrainingEndsEarly) {
   end:     {type: write.tensors, from: batches}
 )");
   ProgramOptions options;
-  options.timeout = 20;
+  options.timeout = 60;
   options.signal = SIGINT;
   options.signal_when = [this] { return exists("r/tensors/end/batch-000010.safetensors"); };
   const ProgramResult result = trib({"run", "g.yaml", "--run-dir", "r"}, options);

@@ -1,0 +1,3 @@
+// The source that a target of precompiled headers must have (tests/CMakeLists.txt).
+
+int main() {}
