@@ -128,9 +128,8 @@ ConstFloatPtr ForecastHead::run_hidden(const Step& step, const State& state) con
                                     step.arena.floats(rows * plan_.dim, plan_.operand)};
   ConstFloatPtr x_ri = state.x_ri;
   for (std::size_t i = 0; i < hidden_.size(); ++i) {
-    const FloatPtr preactivated_ro = state.preactivated_ro[i];
-    hidden_[i].forward(step.parameters, step.arena, preactivated_ro, x_ri, rows);
-    ops::gelu_forward(activated_ro[i % 2], preactivated_ro, rows * hidden_[i].out());
+    hidden_[i].forward_gelu(step.parameters, step.arena, activated_ro[i % 2],
+                            state.preactivated_ro[i], x_ri, rows);
     x_ri = activated_ro[i % 2];
   }
   return x_ri;

@@ -35,8 +35,7 @@ void AdamW::step(const std::vector<UnitShard>& shards, double learning_rate,
                                   .eps = static_cast<float>(options_.eps),
                                   .gradient_scale = static_cast<float>(gradient_scale),
                                   .rate = static_cast<float>(learning_rate / correction1),
-                                  .root_correction2 = static_cast<float>(std::sqrt(correction2)),
-                                  .keep = 1};
+                                  .root_correction2 = static_cast<float>(std::sqrt(correction2))};
   const auto decayed = static_cast<float>(1 - learning_rate * options_.weight_decay);
   pieces_.clear();
   for (const ShardPiece& piece : layout_.pieces()) {
@@ -50,7 +49,7 @@ void AdamW::step(const std::vector<UnitShard>& shards, double learning_rate,
                        .gradient = shard.gradients + place,
                        .count = piece.elements.size(),
                        .keep = spec.decay ? decayed : 1.0F,
-                       .low = shard.low == nullptr ? nullptr : shard.low + place});
+                       .bf16 = shard.bf16 == nullptr ? nullptr : shard.bf16 + place});
   }
   ops::adamw_update(pieces_, factors);
 }

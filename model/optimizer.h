@@ -21,7 +21,7 @@ struct AdamWOptions {
 struct UnitShard {
   float* values = nullptr;
   const float* gradients = nullptr;
-  BFloat16* low = nullptr;  ///< unless null, gets the new values of what is trained
+  BFloat16* bf16 = nullptr;  ///< unless null, gets the new values of what is trained
 };
 
 /// Moments of the own shards, charged to MemoryKind::optimizer. Decay applies to the table's

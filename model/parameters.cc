@@ -1,10 +1,10 @@
 #include "model/parameters.h"
 
-#include <cstring>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "ops/base/clear.h"
 #include "ops/base/error.h"
 #include "ops/kernels/activation.h"
 
@@ -108,7 +108,7 @@ Parameters::Parameters(const ParameterTable& table, UnitVisitor& visitor)
       has_others_only_(table.units().size()) {}
 
 void Parameters::zero_gradients() {
-  if (gradients_.nbytes() > 0) std::memset(gradients_.bytes(), 0, gradients_.nbytes());
+  clear(gradients_.bytes(), static_cast<std::int64_t>(gradients_.nbytes()));
 }
 
 void Parameters::values_changed() {

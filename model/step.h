@@ -74,14 +74,12 @@ State& state_in(std::unique_ptr<LayerState>& slot) {
   return static_cast<State&>(*slot);
 }
 
-/// One batch on its way through a model. Tensors live in the arena.
+/// One batch on its way through a model. Tensors live in the arena. A step can be used again for
+/// another batch of the same model: give it the input and call Model::begin. With the memory that
+/// its layers and vectors have by then, nothing is allocated.
 struct Step {
   Step(StepInput batch, StepArena& step_arena, const Parameters& params, bool train)
       : input(std::move(batch)), arena(step_arena), parameters(params), training(train) {}
-
-  /// Use it again, for another batch of the same model: with the memory that its layers and vectors
-  /// have, nothing is allocated then. Model::begin does the rest.
-  void restart(const StepInput& batch) { input = batch; }
 
   std::int64_t batch() const { return input.x_bchw.dim(0); }
 

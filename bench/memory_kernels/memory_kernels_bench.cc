@@ -127,11 +127,12 @@ void floats(Report& report, std::int64_t rows, std::int64_t dim) {
                              .eps = 1e-8F,
                              .gradient_scale = 1,
                              .rate = 1e-3F,
-                             .root_correction2 = 0.5F,
-                             .keep = 0.99F};
-  report.line("adamw_update", "f32", count, 28, [&] { adamw_update(a, b, c, g, count, factors); });
-  report.line("adamw_update", "+bf16", count, 30,
-              [&] { adamw_update(a, b, c, g, count, factors, low_t.data<BFloat16>()); });
+                             .root_correction2 = 0.5F};
+  AdamWPiece piece{
+      .value = a, .exp_avg = b, .exp_avg_sq = c, .gradient = g, .count = count, .keep = 0.99F};
+  report.line("adamw_update", "f32", count, 28, [&] { adamw_update({&piece, 1}, factors); });
+  piece.bf16 = low_t.data<BFloat16>();
+  report.line("adamw_update", "+bf16", count, 30, [&] { adamw_update({&piece, 1}, factors); });
   report.line(
       "mse_forward", "f32", count, 8, [&] { report.keep(mse_forward(a, g, count)); }, true);
   report.line("mse_backward", "f32", count, 12, [&] { mse_backward(b, a, g, count, 1); });

@@ -52,7 +52,7 @@ double Training::forward_and_backward() {
   arena_.reset();
   parameters_.begin_step();
   if (step_) {
-    step_->restart(input_);
+    step_->input = input_;
   } else {
     step_.emplace(input_, arena_, parameters_.parameters(), /*train=*/true);
   }

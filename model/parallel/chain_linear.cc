@@ -28,6 +28,14 @@ void ChainLinear::forward(const Parameters& parameters, StepArena& arena, FloatP
   ops::convert(y_ro, sum_ro, rows * out_);
 }
 
+void ChainLinear::forward_gelu(const Parameters& parameters, StepArena& arena,
+                               FloatPtr activated_ro, FloatPtr y_ro, ConstFloatPtr x_ri,
+                               std::int64_t rows) const {
+  if (linear_) return linear_->forward_gelu(parameters, activated_ro, y_ro, x_ri, rows);
+  forward(parameters, arena, y_ro, x_ri, rows);
+  ops::gelu_forward(activated_ro, y_ro, rows * out_);
+}
+
 void ChainLinear::backward_input(const Parameters& parameters, StepArena& arena, FloatPtr dx_ri,
                                  ConstFloatPtr dy_ro, std::int64_t rows) const {
   if (second_) return second_->backward_input(parameters, dx_ri, dy_ro, rows);

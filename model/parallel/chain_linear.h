@@ -24,6 +24,9 @@ class ChainLinear {
   /// x_ri and y_ro are operands of products. The arena lends memory for a moment.
   void forward(const Parameters& parameters, StepArena& arena, FloatPtr y_ro, ConstFloatPtr x_ri,
                std::int64_t rows) const;
+  /// The GELU of it; y_ro is kept for the backward pass.
+  void forward_gelu(const Parameters& parameters, StepArena& arena, FloatPtr activated_ro,
+                    FloatPtr y_ro, ConstFloatPtr x_ri, std::int64_t rows) const;
   /// dx_ri, of the operands' type or float32, is written, and is complete where x is replicated.
   void backward_input(const Parameters& parameters, StepArena& arena, FloatPtr dx_ri,
                       ConstFloatPtr dy_ro, std::int64_t rows) const;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "model/parallel/gradients.h"
+#include "ops/base/clear.h"
 #include "ops/kernels/activation.h"
 
 namespace trib::model {
@@ -15,6 +16,10 @@ using ops::MeshAxis;
 
 std::span<float> floats(float* data, std::int64_t count) {
   return {data, static_cast<std::size_t>(count)};
+}
+
+void clear_floats(float* data, std::int64_t count) {
+  clear(data, count * static_cast<std::int64_t>(sizeof(float)));
 }
 
 std::span<BFloat16> bf16s(BFloat16* data, std::int64_t count) {
@@ -208,7 +213,7 @@ void ShardedParameters::place_gradients(int unit) {
   Slot& slot = slot_of(computed_, unit);
   if (scattered_ >= 0 && scattered_ == slot.unit) settle_scattered();
   slot.unit = unit;
-  std::fill_n(slot.buffer.data<float>(), plan_.layout.unit_size(unit), 0.0F);
+  clear_floats(slot.buffer.data<float>(), plan_.layout.unit_size(unit));
   parameters_.place_gradients(unit, slot.buffer.data<float>());
 }
 
@@ -272,7 +277,7 @@ void ShardedParameters::settle_scattered() {
 void ShardedParameters::begin_step() {
   if (plan_.has_gradient_slots()) return;  // cleared when they are placed
   Tensor& sums = plan_.shards_gradients() ? unreduced_ : gradients_;
-  std::fill_n(sums.data<float>(), sums.numel(), 0.0F);
+  clear_floats(sums.data<float>(), sums.numel());
 }
 
 void ShardedParameters::begin_backward(bool is_last) {
@@ -308,13 +313,13 @@ void ShardedParameters::values_changed(bool with_copies) {
 
 // --- the whole --------------------------------------------------------------------------------
 
-std::vector<UnitShard> ShardedParameters::shards() {
-  std::vector<UnitShard> shards;
+const std::vector<UnitShard>& ShardedParameters::shards() {
+  shards_.clear();
   for (int unit = 0; unit < plan_.layout.units(); ++unit) {
     BFloat16* const copy = plan_.shards_gradients() ? nullptr : parameters_.bf16_unit(unit);
-    shards.push_back({own_values(unit), own_gradients(unit), copy});
+    shards_.push_back({own_values(unit), own_gradients(unit), copy});
   }
-  return shards;
+  return shards_;
 }
 
 double ShardedParameters::gradient_norm() const {

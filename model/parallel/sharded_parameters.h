@@ -49,8 +49,9 @@ class ShardedParameters : private UnitVisitor {
   /// bfloat16 copies in shards().
   void values_changed(bool with_copies = false);
 
-  /// Of the own shards, after finish_backward(); with bfloat16 copies where all is held.
-  std::vector<UnitShard> shards();
+  /// Of the own shards, after finish_backward(); with bfloat16 copies where all is held. Good until
+  /// the next call.
+  const std::vector<UnitShard>& shards();
   /// Euclidean norm of the gradients of the whole model, in double: each element counts once,
   /// whatever the mesh. The same on all ranks.
   double gradient_norm() const;
@@ -117,6 +118,7 @@ class ShardedParameters : private UnitVisitor {
   int scattered_ = -1;  // unit whose gradients are being reduced over the shard axis
   ops::Pending scatter_;
   std::vector<ops::Pending> reductions_;  // all others
+  std::vector<UnitShard> shards_;         // kept, so that steps allocate nothing
 };
 
 }  // namespace trib::model

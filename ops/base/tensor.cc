@@ -6,8 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "ops/base/clear.h"
 #include "ops/base/error.h"
-#include "ops/base/parallel.h"
 
 namespace trib {
 
@@ -74,12 +74,7 @@ Tensor Tensor::on(std::shared_ptr<Buffer> buffer, const Shape& shape, DType dtyp
 
 Tensor Tensor::zeros(const Shape& shape, DType dtype, MemoryKind kind) {
   Tensor t = empty(shape, dtype, kind);
-  // In parallel where it is much, a huge page at a time.
-  constexpr std::int64_t kGrain = std::int64_t{2} << 20;
-  parallel_for(static_cast<std::int64_t>(t.nbytes()), kGrain,
-               [&](std::int64_t begin, std::int64_t end) {
-                 std::memset(t.data_ + begin, 0, static_cast<std::size_t>(end - begin));
-               });
+  clear(t.data_, static_cast<std::int64_t>(t.nbytes()));
   return t;
 }
 

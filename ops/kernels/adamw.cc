@@ -10,14 +10,14 @@
 namespace trib::ops {
 namespace {
 
-// Elements [begin, end) of a piece. No streaming stores: all but `low` is in the cache when it is
+// Elements [begin, end) of a piece. No streaming stores: all but `bf16` is in the cache when it is
 // written.
 void update(const AdamWPiece& piece, std::int64_t begin, std::int64_t end, const AdamWFactors& f) {
   float* const values = piece.value + begin;
   float* const exp_avg = piece.exp_avg + begin;
   float* const exp_avg_sq = piece.exp_avg_sq + begin;
   const float* const gradient = piece.gradient + begin;
-  BFloat16* const low = piece.low == nullptr ? nullptr : piece.low + begin;
+  BFloat16* const bf16 = piece.bf16 == nullptr ? nullptr : piece.bf16 + begin;
   const float rest1 = 1 - f.beta1, rest2 = 1 - f.beta2, keep = piece.keep;
   simd::for_vectors(end - begin, [=](std::int64_t i, auto extent) {
     const simd::Vector g = f.gradient_scale * simd::load(gradient + i, extent);
@@ -28,32 +28,20 @@ void update(const AdamWPiece& piece, std::int64_t begin, std::int64_t end, const
     simd::store(exp_avg + i, m, extent);
     simd::store(exp_avg_sq + i, v, extent);
     simd::store(values + i, value, extent);
-    if (low != nullptr) simd::store(low + i, value, extent);
+    if (bf16 != nullptr) simd::store(bf16 + i, value, extent);
   });
 }
 
 }  // namespace
 
-void adamw_update(float* value, float* exp_avg, float* exp_avg_sq, const float* gradient,
-                  std::int64_t count, const AdamWFactors& factors, BFloat16* low) {
-  const AdamWPiece piece{.value = value,
-                         .exp_avg = exp_avg,
-                         .exp_avg_sq = exp_avg_sq,
-                         .gradient = gradient,
-                         .count = count,
-                         .keep = factors.keep,
-                         .low = low};
-  adamw_update({&piece, 1}, factors);
-}
-
 void adamw_update(std::span<const AdamWPiece> pieces, const AdamWFactors& factors) {
-  std::int64_t total = 0, low = 0;
+  std::int64_t total = 0, rounded = 0;
   for (const AdamWPiece& piece : pieces) {
     total += piece.count;
-    if (piece.low != nullptr) low += piece.count;
+    if (piece.bf16 != nullptr) rounded += piece.count;
   }
   const KernelScope scope("adamw_update", {total}, 0,
-                          28.0 * static_cast<double>(total) + 2.0 * static_cast<double>(low));
+                          28.0 * static_cast<double>(total) + 2.0 * static_cast<double>(rounded));
   // The pieces as one row of elements, cut evenly, between cache lines where it is one piece.
   constexpr std::int64_t kBlock = 64;
   parallel_for((total + kBlock - 1) / kBlock, kElementGrain / kBlock,

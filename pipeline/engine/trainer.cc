@@ -19,17 +19,19 @@ namespace {
 // Masks of evaluation samples must not coincide with those of training samples.
 constexpr std::uint64_t kEvaluationKey = std::uint64_t{1} << 63;
 
-model::StepInput input_of(const Batch& batch, std::int64_t begin, std::int64_t end,
-                          std::uint64_t key_bits) {
-  model::StepInput input;
+// Samples of a batch; the vectors of `input` keep their memory.
+void take_input(model::StepInput& input, const Batch& batch, std::int64_t begin, std::int64_t end,
+                std::uint64_t key_bits) {
   input.x_bchw = batch.x_bchw.slice(0, begin, end);
-  if (batch.target_bvhw.defined()) input.target_bvhw = batch.target_bvhw.slice(0, begin, end);
+  input.target_bvhw =
+      batch.target_bvhw.defined() ? batch.target_bvhw.slice(0, begin, end) : Tensor();
+  input.lead_hours.clear();
+  input.sample_keys.clear();
   for (std::int64_t b = begin; b < end; ++b) {
     const auto i = static_cast<std::size_t>(b);
     input.lead_hours.push_back(batch.lead_hours[i]);
     input.sample_keys.push_back(batch.requests[i].position | key_bits);
   }
-  return input;
 }
 
 }  // namespace
@@ -44,7 +46,9 @@ Trainer::Trainer(const TrainingPlan& plan, std::shared_ptr<const model::Model> m
       optimizer_(parameters_.plan().layout, {plan.beta1, plan.beta2, plan.eps, plan.weight_decay}),
       agreement_(communicator, model_->group(), ops::MeshAxis::world),
       schedule_{plan.lr, plan.start_lr, plan.min_lr, plan.warmup_steps, plan.steps},
-      arena_(static_cast<std::size_t>(model_->arena_bytes(options_.rank_batch_size, true))) {
+      arena_(static_cast<std::size_t>(model_->arena_bytes(options_.rank_batch_size, true))),
+      step_(std::make_shared<model::Step>(model::StepInput{}, arena_, parameters_.parameters(),
+                                          /*train=*/true)) {
   parameters_.initialize(options_.seed);
 }
 
@@ -53,12 +57,7 @@ std::shared_ptr<model::Step> Trainer::begin(const Batch& batch) {
   agreement_.add(batch);
   arena_.reset();
   if (micro_batch_ == 0) parameters_.begin_step();
-  model::StepInput input = input_of(batch, 0, batch.x_bchw.dim(0), 0);
-  if (step_ == nullptr) {
-    step_ = std::make_shared<model::Step>(std::move(input), arena_, parameters_.parameters(), true);
-  } else {
-    step_->restart(input);
-  }
+  take_input(step_->input, batch, 0, batch.x_bchw.dim(0), 0);
   model_->begin(*step_, options_.seed);
   return step_;
 }
@@ -181,8 +180,8 @@ EvaluationReport Trainer::evaluate() {
     const std::int64_t begin = std::min(pass, last) * options_.rank_batch_size;
     const std::int64_t end = std::min(count, begin + options_.rank_batch_size);
     arena_.reset();
-    model::Step step(input_of(evaluation_, begin, end, kEvaluationKey), arena_,
-                     parameters_.parameters(), false);
+    model::Step step({}, arena_, parameters_.parameters(), false);
+    take_input(step.input, evaluation_, begin, end, kEvaluationKey);
     model_->begin(step, options_.seed);
     model_->forward(step);
     parameters_.end_forward();

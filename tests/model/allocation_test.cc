@@ -35,7 +35,7 @@ class Steps {
     const std::int64_t before = test::allocation_count();
     arena_.reset();
     parameters_.zero_gradients();
-    step_.restart(inputs_[number_++ % 2]);
+    step_.input = inputs_[number_++ % 2];
     model_->begin(step_, 5);
     model_->forward(step_);
     model_->backward(step_, parameters_);

@@ -165,7 +165,7 @@ struct AdamW {
         exp_avg(test::random_values("exp_avg", count)),
         exp_avg_sq(test::random_values("exp_avg_sq", count)),
         gradient(test::random_values("gradient", count)),
-        low(value.size()) {
+        bf16(value.size()) {
     for (float& v : exp_avg_sq) v = std::abs(v);
   }
   AdamWPiece piece(std::int64_t begin, std::int64_t end, float keep) {
@@ -175,25 +175,27 @@ struct AdamW {
             .gradient = gradient.data() + begin,
             .count = end - begin,
             .keep = keep,
-            .low = low.data() + begin};
+            .bf16 = bf16.data() + begin};
   }
   Floats value, exp_avg, exp_avg_sq, gradient;
-  Halves low;
+  Halves bf16;
 };
 constexpr AdamWFactors kFactors{.beta1 = 0.9F,
                                 .beta2 = 0.95F,
                                 .eps = 1e-8F,
                                 .gradient_scale = 0.7F,
                                 .rate = 1e-2F,
-                                .root_correction2 = 0.8F,
-                                .keep = 0.99F};
+                                .root_correction2 = 0.8F};
+
+void update(const AdamWPiece& piece) {
+  adamw_update({&piece, 1}, kFactors);
+}
 
 TEST(AdamWUpdate, MatchesItsFormula) {
   for (const std::int64_t count : {1, 15, 16, 17, 1003, 100003}) {
     AdamW state(count);
     const AdamW before(count);
-    adamw_update(state.value.data(), state.exp_avg.data(), state.exp_avg_sq.data(),
-                 state.gradient.data(), count, kFactors, state.low.data());
+    update(state.piece(0, count, 0.99F));
     for (std::size_t i = 0; i < state.value.size(); ++i) {
       const double g = 0.7F * static_cast<double>(before.gradient[i]);
       const double m = 0.9 * before.exp_avg[i] + 0.1 * g;
@@ -202,7 +204,7 @@ TEST(AdamWUpdate, MatchesItsFormula) {
       ASSERT_NEAR(state.exp_avg[i], m, 1e-6);
       ASSERT_NEAR(state.exp_avg_sq[i], v, 1e-6);
       ASSERT_NEAR(state.value[i], value, 2e-6 * (1 + std::abs(m) / std::sqrt(v)));
-      ASSERT_EQ(state.low[i].bits, BFloat16(state.value[i]).bits);
+      ASSERT_EQ(state.bf16[i].bits, BFloat16(state.value[i]).bits);
     }
   }
 }
@@ -215,22 +217,18 @@ TEST(AdamWUpdate, OfPiecesIsThatOfEachAlone) {
   for (std::size_t i = 1; i < cuts.size(); ++i) {
     const float keep = i % 2 == 0 ? 1.0F : 0.5F;
     pieces.push_back(together.piece(cuts[i - 1], cuts[i], keep));
-    if (i == 3) pieces.back().low = nullptr;
-    AdamWFactors factors = kFactors;
-    factors.keep = keep;
-    const AdamWPiece own = apart.piece(cuts[i - 1], cuts[i], keep);
-    adamw_update(own.value, own.exp_avg, own.exp_avg_sq, own.gradient, own.count, factors,
-                 i == 3 ? nullptr : own.low);
+    AdamWPiece own = apart.piece(cuts[i - 1], cuts[i], keep);
+    if (i == 3) pieces.back().bf16 = own.bf16 = nullptr;
+    update(own);
   }
   adamw_update(pieces, kFactors);
   EXPECT_EQ(together.value, apart.value);
   EXPECT_EQ(together.exp_avg, apart.exp_avg);
   EXPECT_EQ(together.exp_avg_sq, apart.exp_avg_sq);
-  EXPECT_EQ(widened(together.low), widened(apart.low));
+  EXPECT_EQ(widened(together.bf16), widened(apart.bf16));
   test::expect_same_on_any_threads("adamw", [&] {
     AdamW state(kCount);
-    adamw_update(state.value.data(), state.exp_avg.data(), state.exp_avg_sq.data(),
-                 state.gradient.data(), kCount, kFactors);
+    update(state.piece(0, kCount, 0.99F));
     return state.value;
   });
 }
