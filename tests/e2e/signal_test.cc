@@ -62,10 +62,10 @@ TEST_F(Signal, RanksEndTogetherAfterAUserSignal) {
 
 TEST_F(Signal, RanksEndTogether) {
   write("g.yaml", kMaeGraph);
-  // mpirun ends with a code of its own. It passes the signal on and kills what lives a second
-  // later, unless told to wait longer.
+  // mpirun ends with a code of its own. It passes the signal on, waits a second, and kills what is
+  // still alive; here it is told to wait longer, which it then does in any case.
   ProgramOptions options = after_five_steps(SIGTERM);
-  options.environment["OMPI_MCA_odls_base_sigkill_timeout"] = "60";
+  options.environment["OMPI_MCA_odls_base_sigkill_timeout"] = "15";
   const ProgramResult result = mpirun(2, long_run_ + Arguments{"--set", "mesh.data=2"}, options);
   EXPECT_NE(result.exit_code, 0);
   expect_complete_folder();

@@ -32,9 +32,11 @@ class Updates {
       : model_(test::small_model(c.model)),
         batches_{batch(c.model.batch, 0), batch(c.model.batch, 50)},
         trainer_(plan(c.sharding), model_,
-                 model::ShardingPlan(model_->table(), c.sharding, {1, 1, 1}, {}),
-                 test::single_rank(),
-                 {.seed = 3, .rank_batch_size = c.model.batch, .layer_nodes = names(*model_)}) {}
+                 model::ShardingPlan(model_->table(), c.sharding, {1, 1, 1}, {}), single_rank(),
+                 {.seed = 3,
+                  .rank_batch_size = c.model.batch,
+                  .input = {},
+                  .layer_nodes = names(*model_)}) {}
 
   StepReport next() {
     for (;;) {
@@ -111,7 +113,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"forecast", {.head = test::Head::forecast, .lead_time = true}, {}},
                     Case{"micro_batches", {}, {.accumulate = 3}},
                     Case{"recompute", {.recompute = 1}, {}}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& c) { return std::string(c.param.name); });
 
 }  // namespace
 }  // namespace trib::pipeline
