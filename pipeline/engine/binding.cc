@@ -85,6 +85,18 @@ struct Sharers {
   }
 };
 
+// As many as there are cores, up to what a rank can use.
+void set_compute_threads(Binding& binding, std::int64_t cores, int rank) {
+  binding.compute_threads =
+      static_cast<int>(std::clamp<std::int64_t>(cores, 1, kMaxComputeThreads));
+  if (cores <= kMaxComputeThreads) return;
+  binding.warning = fmt::format(
+      "rank {} computes on {} threads, the most of a rank, though it could use {} cores: more "
+      "ranks "
+      "on the node would use them all",
+      rank, kMaxComputeThreads, cores);
+}
+
 }  // namespace
 
 Bind bind_of(std::string_view name) {
@@ -128,9 +140,8 @@ Binding plan_binding(const std::vector<RankPlace>& places, int rank, Bind bind,
   const Sharers sharers(places, rank);
   if (bind == Bind::none) {
     const int threads = CPU_COUNT(&allowed);
-    Binding binding{.compute_threads = std::clamp(threads / static_cast<int>(sharers.count), 1,
-                                                  kMaxComputeThreads),
-                    .rank = allowed};
+    Binding binding{.rank = allowed};
+    set_compute_threads(binding, threads / sharers.count, rank);
     if (threads < sharers.count) {
       binding.warning = fmt::format("{} ranks share {} cores (rank {}: {}) and take turns",
                                     sharers.count, threads, rank, core_list(allowed));
@@ -150,10 +161,8 @@ Binding plan_binding(const std::vector<RankPlace>& places, int rank, Bind bind,
                                   name_of(bind), sharers.count, cores.size(), core_list(allowed)));
   }
   const Range own = balanced_part(std::ssize(cores), sharers.place, sharers.count);
-  Binding binding{
-      .bind = bind,
-      .compute_threads = static_cast<int>(std::min<std::int64_t>(own.size(), kMaxComputeThreads)),
-      .rank = no_cores()};
+  Binding binding{.bind = bind, .rank = no_cores()};
+  set_compute_threads(binding, own.size(), rank);
   for (std::int64_t c = own.begin; c < own.end; ++c) {
     CPU_OR(&binding.rank, &binding.rank, &cores[static_cast<std::size_t>(c)]);
   }

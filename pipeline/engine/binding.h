@@ -40,13 +40,13 @@ struct Binding {
   int compute_threads = 1;
   cpu_set_t rank{};                     ///< cores for all its threads
   std::vector<cpu_set_t> compute = {};  ///< by computing thread; empty for `none`
-  /// Why ranks must take turns on their cores; empty if each has some of its own.
+  /// Why ranks must take turns on their cores, or leave some unused; else empty.
   std::string warning = {};
 };
 
 /// Ranks of a node that may use the same cores share them evenly, in the order of the topology, so
 /// that neighbouring ranks are on neighbouring cores. With `none` a rank gets a computing thread
-/// for each hardware thread of its share, else for each core. Throws ConfigError, unless `none` is
+/// for each hardware thread of its share, else for each core; at most kMaxComputeThreads. Throws ConfigError, unless `none` is
 /// asked for, if there are fewer cores than ranks or if the launcher bound ranks to cores that
 /// overlap without being the same.
 ///

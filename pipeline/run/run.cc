@@ -283,7 +283,9 @@ class Run {
     options.graph = resolved_yaml(*graph_);
     options.log_samples = options_.log_samples;
     options.resumed = resumed_;
-    training_.emplace(*plan_, communicator_, *progress_, std::move(options));
+    // Memory belongs to the node of the thread that touches it first: one of those that compute.
+    threads_->compute_and_wait(
+        [&] { training_.emplace(*plan_, communicator_, *progress_, std::move(options)); });
     if (resumed_) {
       progress_->begin(fmt::format("reading {}", checkpoint_path_), 0);
       training_->restore(*checkpoint_);
@@ -306,7 +308,7 @@ class Run {
     } else {
       progress_->begin("running", 0);
       if (plan_->model() != nullptr) {
-        forward_only_.emplace(*plan_, &communicator_);
+        threads_->compute_and_wait([this] { forward_only_.emplace(*plan_, &communicator_); });
         load_weights(*forward_only_);
         steps = forward_only_->handler(
             [&engine] { return interrupt_signal() != 0 || engine->sinks_satisfied(); },

@@ -53,6 +53,20 @@ TEST(Binding, RanksOfANodeHaveCoresOfTheirOwn) {
   EXPECT_EQ(compute_lists(last), (Lists{"5", "6", "7"}));
 }
 
+TEST(Binding, WarnsOfCoresThatARankCannotUse) {
+  const char* const large = "numa:2 core:32 pu:1";
+  for (const Bind bind : {Bind::none, Bind::numa, Bind::core}) {
+    const Binding binding = plan_binding({place(0, 64)}, 0, bind, large);
+    EXPECT_EQ(binding.compute_threads, kMaxComputeThreads);
+    EXPECT_EQ(binding.warning,
+              "rank 0 computes on 32 threads, the most of a rank, though it could use 64 cores: "
+              "more ranks on the node would use them all");
+    const std::vector<RankPlace> two(2, place(0, 64));
+    EXPECT_EQ(plan_binding(two, 1, bind, large).compute_threads, 32);
+    EXPECT_TRUE(plan_binding(two, 1, bind, large).warning.empty());
+  }
+}
+
 TEST(Binding, ComputingThreadsStayOnANodeOfTheirRanks) {
   const std::vector<RankPlace> places(3, place(0, 8));
   // Rank 1 has cores of both nodes.
