@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <limits>
 #include <type_traits>
 #include <vector>
@@ -52,6 +53,21 @@ int mpi_count(Collective collective, std::size_t count) {
   return static_cast<int>(count);
 }
 
+/// How bytes are handed to MPI, whose counts are of type int: as the largest numbers that divide
+/// them.
+struct ByteUnit {
+  std::size_t bytes;
+  MPI_Datatype type;
+};
+
+/// For counts of bytes whose bits, put together by `or`, are `bits`. The same on all ranks.
+ByteUnit byte_unit(std::size_t bits) {
+  constexpr int kLargest = 3;
+  const MPI_Datatype types[kLargest + 1] = {MPI_BYTE, MPI_UINT16_T, MPI_UINT32_T, MPI_UINT64_T};
+  const int exponent = std::min(std::countr_zero(bits), kLargest);
+  return {std::size_t{1} << exponent, types[exponent]};
+}
+
 /// `whole` must hold one part for each rank.
 void check_parts(Collective collective, std::size_t whole, std::size_t part, int ranks) {
   if (whole != part * static_cast<std::size_t>(ranks)) {
@@ -66,9 +82,11 @@ struct UnevenParts {
   std::int32_t hash = 0;
 };
 
-/// Check and convert the counts of the parts of a whole; `part` is that of `rank`.
+/// Check and convert the counts of the parts of a whole; `part` is that of `rank`. MPI counts them
+/// in units of so many.
 UnevenParts uneven_parts(Collective collective, std::span<const std::int64_t> counts,
-                         std::size_t whole, std::size_t part, const Group& group) {
+                         std::size_t whole, std::size_t part, const Group& group,
+                         std::size_t unit = 1) {
   const auto refuse = [&](const std::string& why) {
     throw RuntimeError(fmt::format("{} over {} ranks, counts [{}]: {}", name_of(collective),
                                    group.size, fmt::join(counts, ", "), why));
@@ -76,14 +94,17 @@ UnevenParts uneven_parts(Collective collective, std::span<const std::int64_t> co
   if (counts.size() != static_cast<std::size_t>(group.size)) {
     refuse(fmt::format("expected {} counts, found {}", group.size, counts.size()));
   }
-  mpi_count(collective, whole);
+  mpi_count(collective, whole / unit);
+  const auto in_units = [unit](std::int64_t count) {
+    return static_cast<int>(count / static_cast<std::int64_t>(unit));
+  };
   UnevenParts parts;
   std::int64_t sum = 0;
   std::uint32_t hash = 2166136261u;  // FNV-1a
   for (const std::int64_t count : counts) {
     if (count < 0) refuse("a count is negative");
-    parts.counts.push_back(static_cast<int>(count));
-    parts.begins.push_back(static_cast<int>(sum));
+    parts.counts.push_back(in_units(count));
+    parts.begins.push_back(in_units(sum));
     sum += count;
     hash = (hash ^ static_cast<std::uint32_t>(count)) * 16777619u;
   }
@@ -244,27 +265,32 @@ Pending Communicator::all_gather(MeshAxis axis, std::span<const std::byte> mine,
   check_parts(Collective::all_gather, all.size(), mine.size(), size(axis));
   put_in_place(mine, all.data() + mine.size() * static_cast<std::size_t>(rank(axis)));
   if (size(axis) == 1) return {};
-  const int count = mpi_count(Collective::all_gather, mine.size());
+  const ByteUnit unit = byte_unit(mine.size());
+  const int count = mpi_count(Collective::all_gather, mine.size() / unit.bytes);
   return submit(make_operation(Collective::all_gather, axis, all.size(), 1,
                                [=](MPI_Comm comm, MPI_Request* r) {
                                  return MPI_Iallgather(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL,
-                                                       all.data(), count, MPI_BYTE, comm, r);
+                                                       all.data(), count, unit.type, comm, r);
                                }),
                 mine.size());
 }
 
 Pending Communicator::all_gather(MeshAxis axis, std::span<const std::byte> mine,
                                  std::span<std::byte> all, std::span<const std::int64_t> counts) {
-  UnevenParts layout =
-      uneven_parts(Collective::all_gather, counts, all.size(), mine.size(), group(axis));
-  put_in_place(mine, all.data() + layout.begins[static_cast<std::size_t>(rank(axis))]);
+  std::size_t bits = 0;
+  for (const std::int64_t count : counts) bits |= static_cast<std::size_t>(count);
+  const ByteUnit unit = byte_unit(bits);
+  UnevenParts layout = uneven_parts(Collective::all_gather, counts, all.size(), mine.size(),
+                                    group(axis), unit.bytes);
+  const auto begin = static_cast<std::size_t>(layout.begins[static_cast<std::size_t>(rank(axis))]);
+  put_in_place(mine, all.data() + begin * unit.bytes);
   if (size(axis) == 1) return {};
   const std::int32_t hash = layout.hash;
   Operation operation = make_operation(
       Collective::all_gather, axis, all.size(), 1,
       [=, layout = std::move(layout)](MPI_Comm comm, MPI_Request* r) {
         return MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, all.data(), layout.counts.data(),
-                               layout.begins.data(), MPI_BYTE, comm, r);
+                               layout.begins.data(), unit.type, comm, r);
       });
   operation.signature.layout = hash;
   return submit(std::move(operation), mine.size());
@@ -276,11 +302,12 @@ Pending Communicator::broadcast(MeshAxis axis, std::span<std::byte> bytes, int r
                                    name_of(axis), root, size(axis)));
   }
   if (size(axis) == 1) return {};
-  const int count = mpi_count(Collective::broadcast, bytes.size());
+  const ByteUnit unit = byte_unit(bytes.size());
+  const int count = mpi_count(Collective::broadcast, bytes.size() / unit.bytes);
   Operation operation = make_operation(
       Collective::broadcast, axis, bytes.size(), 1,
       [=](MPI_Comm comm, MPI_Request* r) {
-        return MPI_Ibcast(bytes.data(), count, MPI_BYTE, root, comm, r);
+        return MPI_Ibcast(bytes.data(), count, unit.type, root, comm, r);
       },
       root);
   return submit(std::move(operation), bytes.size());

@@ -161,6 +161,30 @@ TEST_F(Communication, AllGatherOrdersByRankAlsoInPlace) {
   }
 }
 
+// They go to MPI as numbers of 1, 2, 4 or 8 bytes.
+TEST_F(Communication, BytesMayBeOfAnyNumber) {
+  const auto ranks = static_cast<std::size_t>(comm_.size());
+  const auto value = [](std::size_t rank, std::size_t i) {
+    return static_cast<std::byte>(17 * rank + i + 1);
+  };
+  for (std::size_t count = 0; count <= 24; ++count) {
+    std::vector<std::byte> mine(count), all(count * ranks), uneven((ranks + 2) * count);
+    for (std::size_t i = 0; i < count; ++i) mine[i] = value(static_cast<std::size_t>(rank_), i);
+    comm_.all_gather(MeshAxis::world, mine, all).wait();
+    // The first rank has more.
+    std::vector<std::int64_t> counts(ranks, static_cast<std::int64_t>(count));
+    counts.front() *= 3;
+    const std::vector<std::byte> part(rank_ == 0 ? 3 * count : count, value(7, count));
+    comm_.all_gather(MeshAxis::world, part, uneven, counts).wait();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      ASSERT_EQ(all[i], value(i / count, i % count)) << count << " bytes";
+    }
+    EXPECT_EQ(uneven, std::vector<std::byte>(uneven.size(), value(7, count)));
+    comm_.broadcast(MeshAxis::world, mine, 0).wait();
+    for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(mine[i], value(0, i)) << count << " bytes";
+  }
+}
+
 TEST_F(Communication, ReduceScatterKeepsTheOwnPartOfTheSum) {
   constexpr std::size_t kPart = 33;
   for (const MeshAxis axis : kAxes) {
