@@ -35,9 +35,11 @@ Results results_of(const std::vector<BFloat16>& x) {
   return results;
 }
 
-// Half a unit in the last of the 8 bits of x, or what is taken for zero.
+// Half a unit in the last of the 8 bits of x; the smallest normal number where x is next to
+// nothing.
 double half_unit(double x) {
-  return std::max(std::ldexp(1.0, std::ilogb(x) - 8), double{std::numeric_limits<float>::min()});
+  constexpr double kLeast = 256.0 * std::numeric_limits<float>::min();
+  return std::ldexp(1.0, std::ilogb(std::max(std::abs(x), kLeast)) - 8);
 }
 
 TEST(GeluOfEveryBfloat16, IsWithinItsBounds) {
