@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Install what is missing, build, run all tests.
 #
-#   tests/run.sh [PRESET] [ctest arguments]     PRESET: release (default), debug, asan, tsan
+#   tests/run.sh [PRESET] [ctest arguments]     PRESET: release (default), portable, debug, asan, tsan
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 preset=release
-case "${1:-}" in release | debug | asan | tsan) preset=$1 && shift ;; esac
+case "${1:-}" in release | portable | debug | asan | tsan) preset=$1 && shift ;; esac
 
 cmake/install_packages.sh
 # A folder that was configured without tests, as the quickstart does, keeps that otherwise.
