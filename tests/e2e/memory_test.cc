@@ -8,8 +8,8 @@ namespace {
 class Memory : public TribTest {};
 
 TEST_F(Memory, SlowSinkLeavesTheResidentSetFlat) {
-#ifdef __SANITIZE_ADDRESS__
-  GTEST_SKIP() << "the address sanitizer keeps freed memory for a while";
+#ifdef TRIB_SANITIZED_PROGRAM
+  GTEST_SKIP() << "sanitizers keep freed memory for a while";
 #endif
   constexpr std::int64_t kBudget = 4'000'000;
   write("g.yaml", R"(ingest: {items: 64, bytes: 4MB}
