@@ -46,9 +46,9 @@ struct Binding {
 
 /// Ranks of a node that may use the same cores share them evenly, in the order of the topology, so
 /// that neighbouring ranks are on neighbouring cores. With `none` a rank gets a computing thread
-/// for each hardware thread of its share, else for each core; at most kMaxComputeThreads. Throws ConfigError, unless `none` is
-/// asked for, if there are fewer cores than ranks or if the launcher bound ranks to cores that
-/// overlap without being the same.
+/// for each hardware thread of its share, else for each core; at most kMaxComputeThreads. Throws
+/// ConfigError, unless `none` is asked for, if there are fewer cores than ranks or if the launcher
+/// bound ranks to cores that overlap without being the same.
 ///
 /// `synthetic` describes another machine in hwloc's notation.
 Binding plan_binding(const std::vector<RankPlace>& places, int rank, Bind bind,
