@@ -104,8 +104,10 @@ void Ingest::start_read(Split split, ReadTask task, Place place, Done done) cons
     std::optional<SampleSlot> slot = place();
     return slot ? read_of(split, first, std::move(*slot)) : nullptr;
   };
-  auto finish = [this, &node, packet, done = std::move(done)](std::optional<Sample> sample,
-                                                              const std::exception_ptr& error) {
+  // Called once. Nothing of the packet may stay behind in here: when `done` returns, the budget its
+  // credits belong to may be gone.
+  auto finish = [this, &node, packet = std::move(packet), done = std::move(done)](
+                    std::optional<Sample> sample, const std::exception_ptr& error) mutable {
     try {
       if (error != nullptr) std::rethrow_exception(error);
       if (!sample) return done(nullptr, nullptr);
@@ -115,7 +117,7 @@ void Ingest::start_read(Split split, ReadTask task, Place place, Done done) cons
         return done(nullptr, fault);
       }
     }
-    done(packet, nullptr);
+    done(std::move(packet), nullptr);
   };
   watch_.enqueue(node.source->read_errors().timeout_seconds, std::move(begin), std::move(finish));
 }

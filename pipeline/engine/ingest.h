@@ -25,7 +25,8 @@ class Ingest {
 
   /// Where to put the sample of a read; nothing if it is not wanted any more.
   using Place = std::function<std::optional<SampleSlot>()>;
-  /// Gets the packet of a read, or what went wrong, or neither if it was not wanted any more.
+  /// Gets the packet of a read, its sole owner, or what went wrong, or neither if it was not wanted
+  /// any more.
   using Done = std::function<void(PacketPtr, std::exception_ptr)>;
   /// Read the item of a task some time later, on an I/O thread, to the place that is asked for
   /// then, and call `done` once. A read that takes longer than the source's timeout is given up, as

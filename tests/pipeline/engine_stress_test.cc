@@ -8,6 +8,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -165,6 +166,44 @@ nodes:
       samples += Engine(plan, threads, ingest, {}).run().samples;
     }
     EXPECT_EQ(samples, 23 * 3) << ranks << " ranks";
+  }
+}
+
+// What is left of a read when its packet has been taken must not hold the packet, and with it
+// credits of a budget that ends with the run.
+TEST(EngineStress, WhoGetsAPacketIsItsSoleOwner) {
+  const test::TempDir folder;
+  const std::string path = folder.file("graph.yaml");
+  Registry registry;
+  register_builtin_stages(registry);
+  for (const char* timeout : {"0s", "60s"}) {
+    std::ofstream(path) << fmt::format(R"(name: owner
+nodes:
+  images: {{type: read.synthetic, channels: 1, size: [8, 8], items: 5, fail_at: 3, on_error: skip,
+           max_skipped: 1, timeout: {}}}
+  end:    {{type: sink, from: images}}
+)",
+                                       timeout);
+    const GraphDefinition graph = load_graph(path, {}, registry);
+    Plan plan(graph, registry, {});
+    Threads threads(1, 2);
+    Ingest ingest(plan, threads);
+    Sampler sampler(plan.sampler_options(Split::train));
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::vector<long> owners;
+    for (int read = 0; read < 5; ++read) {
+      ingest.start_read(
+          Split::train, *sampler.next(), [] { return SampleSlot(); },
+          [&](const PacketPtr& packet, const std::exception_ptr&) {
+            const std::lock_guard lock(mutex);
+            owners.push_back(packet.use_count());
+            changed.notify_one();
+          });
+    }
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return owners.size() == 5; });
+    EXPECT_EQ(owners, std::vector<long>(5, 1)) << "timeout: " << timeout;
   }
 }
 
