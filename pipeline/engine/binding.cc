@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
-#include <span>
 #include <utility>
 
 #include <fmt/format.h>
@@ -110,27 +109,16 @@ std::string_view name_of(Bind bind) {
   return kNames[static_cast<std::size_t>(bind)].second;
 }
 
-std::vector<RankPlace> gather_places(ops::Communicator& communicator) {
+std::vector<RankPlace> gather_places(RankGroup& ranks) {
   std::array<char, 256> host{};
   gethostname(host.data(), host.size() - 1);
-  const RankPlace own{.host = std::hash<std::string_view>{}(host.data()),
-                      .allowed = own_affinity()};
-  std::vector<RankPlace> all(static_cast<std::size_t>(communicator.size()));
-  communicator
-      .all_gather(ops::MeshAxis::world, std::as_bytes(std::span(&own, 1)),
-                  std::as_writable_bytes(std::span(all)))
-      .wait();
-  return all;
+  return ranks.gather(
+      RankPlace{.host = std::hash<std::string_view>{}(host.data()), .allowed = own_affinity()});
 }
 
-std::vector<std::string> gather_cores(ops::Communicator& communicator, const Binding& binding) {
-  std::vector<cpu_set_t> all(static_cast<std::size_t>(communicator.size()));
-  communicator
-      .all_gather(ops::MeshAxis::world, std::as_bytes(std::span(&binding.rank, 1)),
-                  std::as_writable_bytes(std::span(all)))
-      .wait();
+std::vector<std::string> gather_cores(RankGroup& ranks, const Binding& binding) {
   std::vector<std::string> lists;
-  for (const cpu_set_t& cores : all) lists.push_back(core_list(cores));
+  for (const cpu_set_t& cores : ranks.gather(binding.rank)) lists.push_back(core_list(cores));
   return lists;
 }
 

@@ -10,7 +10,7 @@
 #include <tbb/task_arena.h>
 #include <tbb/task_scheduler_observer.h>
 
-#include "ops/comm/communicator.h"
+#include "pipeline/engine/rank_group.h"
 
 namespace trib::pipeline {
 
@@ -32,7 +32,7 @@ struct RankPlace {
 };
 
 /// Of all ranks. Collective.
-std::vector<RankPlace> gather_places(ops::Communicator& communicator);
+std::vector<RankPlace> gather_places(RankGroup& ranks);
 
 /// What a rank does about it.
 struct Binding {
@@ -64,7 +64,7 @@ void apply_to_process(const Binding& binding);
 /// "0-3,8": as Linux writes lists of cores.
 std::string core_list(const cpu_set_t& cores);
 /// That of each rank. Collective.
-std::vector<std::string> gather_cores(ops::Communicator& communicator, const Binding& binding);
+std::vector<std::string> gather_cores(RankGroup& ranks, const Binding& binding);
 
 /// Keeps each thread that works in an arena on the cores of its slot; afterwards it may use all of
 /// the rank's again.

@@ -1,11 +1,15 @@
 #include "pipeline/run/rank_parts.h"
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "ops/base/error.h"
 #include "pipeline/observe/run_folder.h"
 #include "pipeline/observe/trace.h"
 
@@ -14,6 +18,30 @@ namespace {
 
 std::string part(const std::string& folder, const char* name, int rank) {
   return fmt::format("{}/{}.rank{}.part", folder, name, rank);
+}
+
+// Make a file of those parts called `name` that there are. They go once all is written.
+void join(const std::string& folder, const char* name, int ranks, const char* whole,
+          const char* before, const char* between, const char* after) {
+  std::vector<std::string> parts;
+  for (int rank = 0; rank < ranks; ++rank) {
+    std::string path = part(folder, name, rank);
+    if (std::filesystem::exists(path)) parts.push_back(std::move(path));
+  }
+  if (parts.empty()) return;
+  const std::string path = fmt::format("{}/{}", folder, whole);
+  errno = 0;
+  std::ofstream file(path);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    file << (i == 0 ? before : between);
+    if (std::filesystem::file_size(parts[i]) > 0) file << std::ifstream(parts[i]).rdbuf();
+  }
+  file << after;
+  file.close();
+  if (!file) {
+    throw RuntimeError(fmt::format("{}: cannot be written: {}", path, std::strerror(errno)));
+  }
+  for (const std::string& each : parts) std::filesystem::remove(each);
 }
 
 }  // namespace
@@ -37,25 +65,8 @@ void write_skipped_part(const std::string& folder, int rank,
 }
 
 void join_rank_parts(const std::string& folder, int ranks) {
-  std::ofstream trace_file, skipped_file;
-  for (int rank = 0; rank < ranks; ++rank) {
-    if (std::ifstream events(part(folder, "trace", rank)); events) {
-      if (!trace_file.is_open()) {
-        trace_file.open(folder + "/trace.json");
-        trace_file << "[\n";
-      } else {
-        trace_file << ",\n";
-      }
-      trace_file << events.rdbuf();
-    }
-    if (std::ifstream lines(part(folder, "skipped", rank)); lines) {
-      if (!skipped_file.is_open()) skipped_file.open(folder + "/skipped.jsonl");
-      skipped_file << lines.rdbuf();
-    }
-    std::filesystem::remove(part(folder, "trace", rank));
-    std::filesystem::remove(part(folder, "skipped", rank));
-  }
-  if (trace_file.is_open()) trace_file << "\n]\n";
+  join(folder, "trace", ranks, "trace.json", "[\n", ",\n", "\n]\n");
+  join(folder, "skipped", ranks, "skipped.jsonl", "", "", "");
 }
 
 }  // namespace trib::pipeline

@@ -15,7 +15,8 @@ void write_trace_part(const std::string& folder, int rank);
 void write_skipped_part(const std::string& folder, int rank,
                         const std::vector<Ingest::Skipped>& skipped);
 
-/// Make trace.json and skipped.jsonl of the parts of all ranks, which go.
+/// Make trace.json and skipped.jsonl of the parts of all ranks, which then go. Throws RuntimeError,
+/// and keeps the parts, if a file cannot be written.
 void join_rank_parts(const std::string& folder, int ranks);
 
 }  // namespace trib::pipeline

@@ -97,12 +97,12 @@ class Run {
 
   // Before the ranks start threads of their own.
   void find_cores() {
-    const std::vector<RankPlace> places = gather_places(communicator_);
+    const std::vector<RankPlace> places = gather_places(ranks_);
     binding_ = plan_binding(places, ranks_.rank(), options_.bind);
   }
 
   void take_cores() {
-    cores_of_ranks_ = gather_cores(communicator_, binding_);
+    cores_of_ranks_ = gather_cores(ranks_, binding_);
     if (leads_ && !binding_.warning.empty()) warn(binding_.warning);
     apply_to_process(binding_);
   }
