@@ -56,9 +56,12 @@ PreparedSource::Place PreparedSource::place(std::int64_t index) const {
   return {shard, index - first_sample_[static_cast<std::size_t>(shard)]};
 }
 
+// No std::call_once: exceptions in it are not well supported, and damaged shards throw again and
+// again.
 const PreparedShard& PreparedSource::shard(std::int64_t number) const {
   Slot& slot = shards_[static_cast<std::size_t>(number)];
-  std::call_once(slot.once, [&] {
+  const std::lock_guard lock(slot.mutex);
+  if (slot.shard == nullptr) {
     const ShardEntry& entry = index_.shards[static_cast<std::size_t>(number)];
     auto opened = std::make_unique<const PreparedShard>(folder_, number, index_.head.layout, entry);
     if (std::ssize(opened->record().samples) != entry.samples) {
@@ -67,7 +70,7 @@ const PreparedShard& PreparedSource::shard(std::int64_t number) const {
                                   opened->record().samples.size(), entry.samples));
     }
     slot.shard = std::move(opened);
-  });
+  }
   return *slot.shard;
 }
 

@@ -73,8 +73,8 @@ class PreparedSource final : public ImageSource {
   std::vector<std::int64_t> first_sample_;  // [shard], and behind the last
   Selection x_, target_;
   struct Slot {
-    std::once_flag once;
-    std::unique_ptr<const PreparedShard> shard;
+    std::mutex mutex;
+    std::unique_ptr<const PreparedShard> shard;  // null: not opened
   };
   mutable std::unique_ptr<Slot[]> shards_;
   mutable std::atomic<std::int64_t> bytes_decoded_{0};

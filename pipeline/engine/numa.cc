@@ -5,7 +5,6 @@
 #include <hwloc.h>
 
 namespace trib::pipeline {
-namespace {}  // namespace
 
 std::vector<cpu_set_t> topology_parts(TopologyPart part, const cpu_set_t& allowed,
                                       const std::string& synthetic) {

@@ -151,7 +151,7 @@ bool agree(const std::vector<float>& a, const std::vector<float>& b) {
   for (std::size_t i = 0; i < a.size(); ++i) {
     if (std::isnan(a[i]) != std::isnan(b[i])) return false;
 // Instrumented code may round a product before the sum in one place and not in another.
-#if defined(__FMA__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__FMA__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     if (!std::isnan(a[i]) && std::memcmp(&a[i], &b[i], sizeof(float)) != 0) return false;
 #else
     if (!std::isnan(a[i]) && std::abs(a[i] - b[i]) > 1e-6F * std::abs(a[i]) + 1e-9F) return false;
