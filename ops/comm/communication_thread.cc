@@ -46,6 +46,27 @@ bool may_read_process_memory() {
   return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == sizeof to;
 }
 
+/// Whether a launcher started this process: Open MPI's own, a PMIx or PMI server, Slurm, Flux, JSM.
+bool has_launcher() {
+  const auto names = {
+      "OMPI_COMM_WORLD_SIZE", "PMIX_NAMESPACE", "PMIX_RANK",         "PMI_RANK", "PMI_FD",
+      "SLURM_PROCID",         "FLUX_URI",       "JSM_NAMESPACE_RANK"};
+  return std::ranges::any_of(names, [](const char* name) { return std::getenv(name) != nullptr; });
+}
+
+/// How Open MPI is to work, where the environment does not say.
+void choose_mpi_settings() {
+  const auto choose = [](const char* name, const char* value) {
+    setenv(name, value, /*overwrite=*/0);
+  };
+  if (!may_read_process_memory()) choose("OMPI_MCA_btl_vader_single_copy_mechanism", "none");
+  if (has_launcher()) return;
+  // Alone it would start a daemon and look for networks, a third of a second for nothing.
+  choose("OMPI_MCA_ess_singleton_isolated", "1");
+  choose("OMPI_MCA_pml", "ob1");
+  choose("OMPI_MCA_btl", "self");
+}
+
 Group make_group(MPI_Comm comm, std::vector<int> world_ranks) {
   Group group;
   group.world_ranks = std::move(world_ranks);
@@ -64,9 +85,7 @@ Group start_mpi() {
   int is_initialized = 0;
   MPI_Initialized(&is_initialized);
   if (is_initialized != 0) throw RuntimeError("MPI was already started in this process");
-  if (!may_read_process_memory()) {
-    setenv("OMPI_MCA_btl_vader_single_copy_mechanism", "none", /*overwrite=*/0);
-  }
+  choose_mpi_settings();
   int provided = 0;
   check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "MPI_Init_thread");
   if (provided < MPI_THREAD_SERIALIZED) {

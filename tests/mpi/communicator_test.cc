@@ -5,6 +5,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <iterator>
 #include <memory>
 #include <mutex>
@@ -541,6 +543,16 @@ TEST_F(Communication, AnObserverCountsAsTheLedgerDoesWhoeverCalls) {
     OperationRecord::Time& last = last_submitted[static_cast<std::size_t>(record.axis)];
     EXPECT_LE(last, record.submitted);
     last = record.submitted;
+  }
+}
+
+// Open MPI's daemon, which a process without a launcher has no use for.
+TEST(Communicator, StartsNoOtherProcess) {
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream children(thread.path() / "children");
+    if (!children) GTEST_SKIP() << "the system does not tell the children of a process";
+    std::string child;
+    EXPECT_FALSE(children >> child) << child;
   }
 }
 
