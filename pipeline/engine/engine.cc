@@ -478,9 +478,9 @@ class Engine::Impl {
   const Sampler order_;  // asked by the batcher while pump() moves sampler_ on another thread
   const std::unique_ptr<BatchMemory> batch_memory_;
   Batcher batcher_;
-  std::vector<FlowNode> nodes_;
   std::unique_ptr<flow::queue_node<BatchPtr>> queue_;
   std::unique_ptr<flow::limiter_node<BatchPtr, int>> limiter_;
+  std::vector<FlowNode> nodes_;  // steps that are left in them go through the limiter
 };
 
 Engine::Engine(Plan& plan, Threads& threads, Ingest& ingest, StepHandler steps)

@@ -12,7 +12,8 @@
 namespace trib::pipeline {
 
 /// Lists of tasks, as many of them under way at a time as there are lanes. A lane waits for no
-/// thread: the end of a read starts the next one.
+/// thread: the end of a read starts the next one. This object lives until all that reads call has
+/// returned, also what was still starting a read when another thread ended it.
 class Ingest::Pass {
  public:
   Pass(const Ingest& ingest, Split split, std::vector<std::vector<ReadTask>> lists,
@@ -26,10 +27,9 @@ class Ingest::Pass {
   void run(std::size_t lanes) {
     lanes = std::min(lanes, lists_.size());
     next_list_ = lanes;
-    lanes_ = lanes;
     for (std::size_t list = 0; list < lanes; ++list) go_on(list, 0);
     std::unique_lock lock(mutex_);
-    all_done_.wait(lock, [&] { return lanes_ == 0; });
+    all_done_.wait(lock, [&] { return reads_ == 0; });
     failure_.rethrow();
   }
 
@@ -39,20 +39,27 @@ class Ingest::Pass {
       list = next_list();
       task = 0;
     }
-    if (list >= lists_.size() || failure_.happened()) {
-      const std::lock_guard lock(mutex_);
-      if (--lanes_ == 0) all_done_.notify_one();
-      return;
-    }
+    if (list >= lists_.size() || failure_.happened()) return;
     ReadTask& next = lists_[list][task];
     const SampleRequest first = next.requests.front();
+    begin_read();
     ingest_.start_read(
         split_, std::move(next),
         [this] { return failure_.happened() ? std::nullopt : std::optional(SampleSlot()); },
         [this, list, task, first](PacketPtr packet, const std::exception_ptr& error) {
           take(list, first, std::move(packet), error);
           go_on(list, task + 1);
+          end_read();
         });
+  }
+
+  void begin_read() {
+    const std::lock_guard lock(mutex_);
+    ++reads_;
+  }
+  void end_read() {
+    const std::lock_guard lock(mutex_);
+    if (--reads_ == 0) all_done_.notify_one();
   }
 
   std::size_t next_list() {
@@ -95,7 +102,7 @@ class Ingest::Pass {
   std::mutex mutex_;
   std::condition_variable all_done_;
   std::size_t next_list_ = 0;
-  std::size_t lanes_ = 0;  // that are not at their end
+  std::size_t reads_ = 0;  // whose last call has not returned
 };
 
 void Ingest::load_lists(Split split, std::vector<std::vector<ReadTask>> lists,

@@ -31,7 +31,8 @@ struct Preparation {
   std::vector<std::unique_ptr<Abandoned>> abandoned;  // one for each file: others may open some
 };
 
-void prepare(const std::shared_ptr<Preparation>& preparation, SourceStage& source) {
+void prepare(const std::shared_ptr<Preparation>& preparation, std::shared_ptr<Stage> stage,
+             SourceStage& source) {
   StreamInfo info;
   std::exception_ptr error;
   try {
@@ -39,12 +40,16 @@ void prepare(const std::shared_ptr<Preparation>& preparation, SourceStage& sourc
   } catch (...) {
     error = std::current_exception();
   }
-  const std::lock_guard lock(preparation->mutex);
-  preparation->info = std::move(info);
-  preparation->error = error;
-  preparation->is_finished = true;
-  preparation->abandoned.clear();
-  preparation->finished.notify_all();
+  std::vector<std::unique_ptr<Abandoned>> abandoned;  // until the files of the stage are closed
+  {
+    const std::lock_guard lock(preparation->mutex);
+    preparation->info = std::move(info);
+    preparation->error = error;
+    preparation->is_finished = true;
+    abandoned = std::move(preparation->abandoned);
+    preparation->finished.notify_all();
+  }
+  stage.reset();
 }
 
 // Nothing, and the names of the files, if some take longer to open than the limit.
@@ -52,7 +57,8 @@ std::optional<StreamInfo> prepare(const std::shared_ptr<Stage>& stage, SourceSta
                                   double limit, std::vector<std::string>& late) {
   const Clock::time_point start = Clock::now();
   const auto preparation = std::make_shared<Preparation>();
-  std::thread thread([preparation, stage, &source] { prepare(preparation, source); });
+  std::thread thread(
+      [preparation, stage, &source]() mutable { prepare(preparation, std::move(stage), source); });
   std::unique_lock lock(preparation->mutex);
   // Many files may take long together: it is each of them that must not.
   const std::chrono::duration<double> pause(std::min(limit / 4, 0.5));

@@ -24,7 +24,9 @@ Clock::duration duration_of(double seconds) {
   return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
-void run_without_limit(const ReadWatch::Read& read, const ReadWatch::Done& done) {
+// Whoever waits for a read may end with all else when it is done. What the read owns, such as the
+// stage with its files, is given back before that.
+void run_without_limit(ReadWatch::Read read, const ReadWatch::Done& done) {
   std::optional<Sample> sample;
   std::exception_ptr error;
   try {
@@ -32,6 +34,7 @@ void run_without_limit(const ReadWatch::Read& read, const ReadWatch::Done& done)
   } catch (...) {
     error = std::current_exception();
   }
+  read = nullptr;
   done(std::move(sample), error);
 }
 
@@ -50,7 +53,7 @@ class ReadWatch::Impl {
     std::unique_ptr<Abandoned> abandoned;
   };
 
-  void run(double limit_seconds, const Read& read, Done done) {
+  void run(double limit_seconds, Read read, Done done) {
     std::list<Running>::iterator running;
     bool is_next = false;
     {
@@ -65,6 +68,7 @@ class ReadWatch::Impl {
       is_next = deadline < next_;
     }
     if (is_next) changed_.notify_all();
+    std::unique_ptr<Abandoned> abandoned;  // until all that the read holds is gone
     std::optional<Sample> sample;
     std::exception_ptr error;
     try {
@@ -72,9 +76,11 @@ class ReadWatch::Impl {
     } catch (...) {
       error = std::current_exception();
     }
+    read = nullptr;
     {
       const std::lock_guard lock(mutex_);
       done = std::move(running->done);
+      abandoned = std::move(running->abandoned);
       running_.erase(running);
     }
     if (done) done(std::move(sample), error);
@@ -156,14 +162,14 @@ void ReadWatch::enqueue(double limit_seconds, std::function<Read()> begin, Done 
   // Only what is given up outlives this object, and it holds what it needs then.
   threads_.enqueue_io(
       [impl = impl_, limit_seconds, begin = std::move(begin), done = std::move(done)]() mutable {
-        const Read read = begin();
+        Read read = begin();
         begin = nullptr;
         if (!read) {
           done(std::nullopt, nullptr);
         } else if (limit_seconds > 0) {
-          impl->run(limit_seconds, read, std::move(done));
+          impl->run(limit_seconds, std::move(read), std::move(done));
         } else {
-          run_without_limit(read, done);
+          run_without_limit(std::move(read), done);
         }
       });
 }

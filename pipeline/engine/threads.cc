@@ -149,7 +149,7 @@ void Threads::for_each_io(std::int64_t count, const std::function<void(std::int6
         failed = true;
       }
       const std::lock_guard lock(mutex);
-      if (error != nullptr && first_error == nullptr) first_error = error;
+      if (error != nullptr && first_error == nullptr) first_error = std::move(error);
       if (++done == count) all_done.notify_one();
     });
   }

@@ -1,14 +1,17 @@
 #include "pipeline/run/interrupt.h"
 
+#include <atomic>
 #include <csignal>
 
 namespace trib::pipeline {
 namespace {
 
-volatile std::sig_atomic_t caught = 0;
+std::atomic<int> caught = 0;
+static_assert(std::atomic<int>::is_always_lock_free);  // so that a handler may write it
 
 extern "C" void on_signal(int signal) {
-  if (caught == 0) caught = signal;
+  int none = 0;
+  caught.compare_exchange_strong(none, signal);
   // The next one of those that people send ends the process.
   if (signal != SIGUSR1) std::signal(signal, SIG_DFL);
 }
