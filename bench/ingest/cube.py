@@ -6,7 +6,7 @@
 A 512 x 512 x 500 cube of float32 (gzip and shuffle), once with the chunks h5py chooses and once with
 chunks of 32 x 32 x 50, is made in the folder unless it is there. Crops of 32 x 32 pixels and all
 bands at random places go in batches of 16 through `trib run` (read.cube -> batch -> sink) with 1
-and 2 I/O threads, and through bench/peers/cube_dataloader.py with 2 workers.
+and 2 I/O threads on as many cores, and through bench/peers/cube_dataloader.py with 2 workers.
 
     cold     caches of decoded chunks are small (Tributary 1 MB, h5py its 1 MB a worker): each crop
              decodes its chunks
@@ -73,7 +73,8 @@ def own(options, file, scratch, cache, order, threads, samples):
                                   size=SIZE, batch=BATCH,
                                   batches=samples // BATCH, samples=samples))
     folder = scratch / f"run-{random.randrange(1 << 60):x}"
-    common.call([options.program, "run", "--quiet", "--run-dir", folder, graph], 600)
+    common.call([*common.on_cores(threads), options.program, "run", "--quiet", "--run-dir", folder,
+                 graph], 600)
     summary = json.loads((folder / "summary.json").read_text())
     return summary["samples"] / summary["seconds"]
 

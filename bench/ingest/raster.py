@@ -6,7 +6,8 @@
 A 4096 x 4096 x 13 raster of uint16 (deflate, predictor 2, tiles of 256 x 256), once with interleaved
 pixels and once with interleaved bands, is made in the folder unless it is there. Windows of 128 x
 128 at random places go as float32, scaled, in batches of 16 through `trib run` (read.raster ->
-batch -> sink) with 1 and 2 I/O threads, and through bench/peers/raster_dataloader.py with 2 workers.
+batch -> sink) with 1 and 2 I/O threads on as many cores, and through
+bench/peers/raster_dataloader.py with 2 workers.
 
     cold  the caches of decoded tiles are small (16 MB each): nearly every window decodes its tiles
     near  the caches are of middle size (64 MB each); Tributary takes windows of a neighbourhood one
@@ -71,7 +72,8 @@ def own(options, file, scratch, cache, threads, samples, order):
     graph.write_text(GRAPH.format(file=file, threads=threads, cache=cache, size=SIZE, order=order,
                                   batches=samples // BATCH, samples=samples))
     folder = scratch / f"run-{random.randrange(1 << 60):x}"
-    common.call([options.program, "run", "--quiet", "--run-dir", folder, graph], 600)
+    common.call([*common.on_cores(threads), options.program, "run", "--quiet", "--run-dir", folder,
+                 graph], 600)
     summary = json.loads((folder / "summary.json").read_text())
     return summary["samples"] / summary["seconds"]
 

@@ -5,9 +5,9 @@
 
 480 fields of 721 x 1440 shorts (NetCDF-4, zlib level 1, with and without shuffle) are made in the
 folder unless they are there, some 850 MB each. They go to 32 x 64 by read.netcdf -> regrid ->
-write.netcdf with 1 and 2 I/O threads and by `cdo -P 2 remapbil` and `remapcon`, each from the start
-of the program to its end. The limit is bench_inflate_limit: the same chunks fetched and inflated,
-and nothing else.
+write.netcdf with 1 and 2 I/O threads on as many cores and by `cdo -P 2 remapbil` and `remapcon`,
+each from the start of the program to its end. The limit is bench_inflate_limit: the same chunks
+fetched and inflated, and nothing else.
 
 All points are repeated in turns; medians are printed. The results must be those of CDO to 1e-6 of
 their range (conservative: 1e-5), or the exit code is 1.
@@ -109,7 +109,8 @@ def main():
             graph.write_text(GRAPH.format(file=file, method=method, threads=threads, out=out,
                                           fields=options.fields))
             folder = scratch / f"run-{random.randrange(1 << 60):x}"
-            return seconds([options.program, "run", "--quiet", "--run-dir", folder, graph])
+            return seconds([*common.on_cores(threads), options.program, "run", "--quiet",
+                            "--run-dir", folder, graph])
 
         def cdo(file, operator, out):
             return seconds(["cdo", "-s", "-O", "-P", "2", "-f", "nc4", "-b", "F32",

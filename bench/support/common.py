@@ -41,6 +41,12 @@ def call(command, timeout):
     return out
 
 
+def on_cores(count):
+    """The start of a command that is kept on so many of this machine's cores: with one thread that
+    reads, others still compute on the rest."""
+    return ["taskset", "-c", ",".join(map(str, sorted(os.sched_getaffinity(0))[:count]))]
+
+
 def mpirun(program, ranks):
     """The start of a command that runs something on so many ranks of this machine."""
     return [program, "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "-n", ranks]
