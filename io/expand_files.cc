@@ -140,10 +140,16 @@ std::string explain(const std::string& pattern) {
 
 }  // namespace
 
-std::vector<std::string> expand_files(const std::vector<std::string>& patterns) {
+std::vector<std::string> expand_files(const std::vector<std::string>& patterns,
+                                      const std::vector<std::string>& untouched) {
   const GdalErrors quiet;
   std::vector<std::string> files;
   for (const std::string& pattern : patterns) {
+    if (pattern.find_first_of("*?[{") == std::string::npos &&
+        std::ranges::find(untouched, pattern) != untouched.end()) {
+      files.push_back(pattern);
+      continue;
+    }
     const OpeningFile opening(pattern);
     if (is_subdataset(pattern) || is_file(pattern) || is_raster_folder(pattern)) {
       files.push_back(pattern);

@@ -82,8 +82,11 @@ class ImageSource {
 };
 
 /// Replace shell wildcards (*, ?, [..], {a,b}) in `patterns` by the files they match, sorted.
-/// Works inside GDAL's /vsizip/ too. Throws DataError naming a pattern that matches nothing.
-std::vector<std::string> expand_files(const std::vector<std::string>& patterns);
+/// Works inside GDAL's /vsizip/ too. Names without wildcards that are among `untouched` are taken
+/// as they are: to look at such a file may take for ever. Throws DataError naming a pattern that
+/// matches nothing.
+std::vector<std::string> expand_files(const std::vector<std::string>& patterns,
+                                      const std::vector<std::string>& untouched = {});
 
 /// A file's contents for people: what `trib inspect` prints.
 struct FileReport {

@@ -10,6 +10,7 @@
 #include "io/file_kind.h"
 #include "io/file_pool.h"
 #include "io/hdf5_lock.h"
+#include "io/opening_file.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -58,6 +59,7 @@ GridArrays::GridArrays(std::span<const GridHeader> headers, std::size_t max_open
     : headers_(headers), cache_(std::make_unique<ChunkCache>(cache_bytes)) {
   for (const GridHeader& header : headers) {
     std::vector<Known>& of_file = known_.emplace_back(header.variables.size());
+    const OpeningFile opening(header.path);
     if (file_kind(header.path) != FileKind::hdf5) continue;
     const auto bytes = std::make_shared<const StoredFile>(header.path);
     const Hdf5Session session;
@@ -71,6 +73,7 @@ GridArrays::GridArrays(std::span<const GridHeader> headers, std::size_t max_open
     }
   }
   open_.reset(new Open{{max_open_files, [this](const std::string& path) {
+                          const OpeningFile opening(path);
                           const auto header = std::ranges::find(headers_, path, &GridHeader::path);
                           const auto bytes = std::make_shared<const StoredFile>(path);
                           auto arrays = std::make_unique<Open::Arrays>();

@@ -61,7 +61,8 @@ std::optional<std::string> scene_of(const std::string& path, const std::regex& p
 
 }  // namespace
 
-std::vector<ListedFile> list_files(const std::vector<std::string>& patterns) {
+std::vector<ListedFile> list_files(const std::vector<std::string>& patterns,
+                                   const std::vector<std::string>& untouched) {
   std::vector<ListedFile> files;
   std::vector<std::string> others;
   for (const std::string& pattern : patterns) {
@@ -73,7 +74,9 @@ std::vector<ListedFile> list_files(const std::vector<std::string>& patterns) {
       for (ListedFile& file : files_of_table(table)) files.push_back(std::move(file));
     }
   }
-  for (std::string& path : expand_files(others)) files.push_back({std::move(path), -1});
+  for (std::string& path : expand_files(others, untouched)) {
+    files.push_back({std::move(path), -1});
+  }
   std::stable_sort(files.begin(), files.end(),
                    [](const ListedFile& a, const ListedFile& b) { return a.path < b.path; });
   std::vector<ListedFile> once;

@@ -17,7 +17,8 @@ struct ListedFile {
 /// ends in ".csv" is a table: its column "path" lists files, relative to the table's folder, and
 /// "label", if there is one, their classes. Throws DataError for a pattern or table that names
 /// nothing, and for a file with two labels.
-std::vector<ListedFile> list_files(const std::vector<std::string>& patterns);
+std::vector<ListedFile> list_files(const std::vector<std::string>& patterns,
+                                   const std::vector<std::string>& untouched = {});
 
 /// A band of scenes whose bands are files of their own.
 struct ScenePattern {

@@ -29,7 +29,7 @@ class Assembler {
   explicit Assembler(const RasterOptions& options) : options_(options) {
     check_options();
     prepare_gdal();
-    const std::vector<ListedFile> files = list_files(options.files);
+    const std::vector<ListedFile> files = list_files(options.files, options.without);
     if (files.empty()) throw ConfigError("no files are given to read rasters from");
     if (options.bands.empty()) {
       for (const ListedFile& file : files) scenes_.push_back({file.path, {file}});

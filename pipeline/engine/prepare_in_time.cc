@@ -94,6 +94,10 @@ StreamInfo prepare_in_time(const std::function<std::shared_ptr<Stage>()>& make) 
     std::vector<std::string> late;
     std::optional<StreamInfo> info = prepare(stage, source, errors.timeout_seconds, late);
     if (info) return std::move(*info);
+    // What is opened again though it was left out cannot be: a table of files, or a folder of them.
+    for (const UnreadableFile& file : lost) {
+      if (std::ranges::find(late, file.file) != late.end()) throw DataError(file.error);
+    }
     for (const std::string& file : late) {
       lost.push_back({file, fmt::format("{}: opening takes longer than the {} s of 'timeout'", file,
                                         errors.timeout_seconds)});

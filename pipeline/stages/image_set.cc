@@ -157,7 +157,7 @@ std::vector<ListedWindow> ImageSetStage::listed_windows() const {
 }
 
 StreamInfo ImageSetStage::prepare() {
-  const FileSet files{.list = [this] { return groups(); },
+  const FileSet files{.list = [this](const std::vector<std::string>& lost) { return groups(lost); },
                       .open =
                           [this](const std::vector<std::string>& without) {
                             source_ = open(without);

@@ -47,8 +47,8 @@ class ImageSetStage : public SourceStage {
   std::string describe(Split split, std::int64_t item) const override;
 
  protected:
-  /// The files of each image.
-  virtual std::vector<FileGroup> groups() const = 0;
+  /// The files of each image. Those that are `lost` are not touched.
+  virtual std::vector<FileGroup> groups(const std::vector<std::string>& lost) const = 0;
   /// All images but those of some files.
   virtual std::unique_ptr<io::ImageSource> open(const std::vector<std::string>& without) const = 0;
   virtual std::unique_ptr<io::ImageSource> open_alone(const FileGroup& group) const = 0;

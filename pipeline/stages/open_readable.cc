@@ -67,16 +67,17 @@ class LeftOut {
 
 }  // namespace
 
-std::vector<FileGroup> groups_of_files(const std::vector<std::string>& patterns) {
+std::vector<FileGroup> groups_of_files(const std::vector<std::string>& patterns,
+                                       const std::vector<std::string>& lost) {
   std::vector<FileGroup> groups;
-  for (const std::string& file : io::expand_files(patterns)) groups.push_back({file, {file}});
+  for (const std::string& file : io::expand_files(patterns, lost)) groups.push_back({file, {file}});
   return groups;
 }
 
 std::vector<std::string> files_without(const std::vector<std::string>& patterns,
                                        const std::vector<std::string>& without) {
   if (without.empty()) return patterns;
-  std::vector<std::string> files = io::expand_files(patterns);
+  std::vector<std::string> files = io::expand_files(patterns, without);
   std::erase_if(files, [&](const std::string& file) {
     return std::find(without.begin(), without.end(), file) != without.end();
   });
@@ -88,7 +89,9 @@ std::vector<UnreadableFile> open_readable(const FileSet& set,
                                           const ReadErrors& errors) {
   std::optional<LeftOut> left_out;
   if (!lost.empty()) {
-    left_out.emplace(set.list(), errors);
+    std::vector<std::string> names;
+    for (const UnreadableFile& file : lost) names.push_back(file.file);
+    left_out.emplace(set.list(names), errors);
     for (const UnreadableFile& file : lost) left_out->add(file);
   }
   try {
@@ -97,7 +100,7 @@ std::vector<UnreadableFile> open_readable(const FileSet& set,
   } catch (const DataError&) {
     if (!errors.skip) throw;
   }
-  if (!left_out) left_out.emplace(set.list(), errors);
+  if (!left_out) left_out.emplace(set.list({}), errors);
   left_out->probe(set.open_alone);
   set.open(left_out->files());
   return left_out->groups();

@@ -15,16 +15,18 @@ struct FileGroup {
   std::vector<std::string> files;
 };
 
-/// A group for each file that the patterns name.
-std::vector<FileGroup> groups_of_files(const std::vector<std::string>& patterns);
+/// A group for each file that the patterns name. Those that are `lost` are not touched.
+std::vector<FileGroup> groups_of_files(const std::vector<std::string>& patterns,
+                                       const std::vector<std::string>& lost);
 
-/// The files that the patterns name but for some; the patterns as they are if there are none such.
+/// The files that the patterns name but for some, which are not touched; the patterns as they are
+/// if there are none such.
 std::vector<std::string> files_without(const std::vector<std::string>& patterns,
                                        const std::vector<std::string>& without);
 
 /// How a set of files is opened.
 struct FileSet {
-  std::function<std::vector<FileGroup>()> list;
+  std::function<std::vector<FileGroup>(const std::vector<std::string>& lost)> list;
   std::function<void(const std::vector<std::string>& without)> open;
   std::function<void(const FileGroup&)> open_alone;
 };

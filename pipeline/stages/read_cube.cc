@@ -95,7 +95,9 @@ class ReadCube : public ImageSetStage {
   }
 
  protected:
-  std::vector<FileGroup> groups() const override { return groups_of_files(options_.files); }
+  std::vector<FileGroup> groups(const std::vector<std::string>& lost) const override {
+    return groups_of_files(options_.files, lost);
+  }
   std::unique_ptr<io::ImageSource> open(const std::vector<std::string>& without) const override {
     io::CubeOptions options = options_;
     options.files = files_without(options.files, without);

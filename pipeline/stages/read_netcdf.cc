@@ -129,18 +129,19 @@ class ReadNetcdf : public SourceStage {
 
   StreamInfo prepare() override {
     const std::vector<std::string> all = options_.files;
-    const FileSet files{.list = [&] { return groups_of_files(all); },
-                        .open =
-                            [&](const std::vector<std::string>& without) {
-                              options_.files = files_without(all, without);
-                              source_ = io::open_grid(options_);
-                            },
-                        .open_alone =
-                            [](const FileGroup& group) {
-                              io::GridOptions alone;
-                              alone.files = group.files;
-                              io::open_grid(alone);
-                            }};
+    const FileSet files{
+        .list = [&](const std::vector<std::string>& lost) { return groups_of_files(all, lost); },
+        .open =
+            [&](const std::vector<std::string>& without) {
+              options_.files = files_without(all, without);
+              source_ = io::open_grid(options_);
+            },
+        .open_alone =
+            [](const FileGroup& group) {
+              io::GridOptions alone;
+              alone.files = group.files;
+              io::open_grid(alone);
+            }};
     unreadable_ = open_readable(files, lost_, read_errors_);
     StreamInfo info;
     info.channels = source_->channels();

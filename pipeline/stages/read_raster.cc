@@ -122,8 +122,8 @@ class ReadRaster : public ImageSetStage {
   }
 
  protected:
-  std::vector<FileGroup> groups() const override {
-    const std::vector<io::ListedFile> files = io::list_files(options_.files);
+  std::vector<FileGroup> groups(const std::vector<std::string>& lost) const override {
+    const std::vector<io::ListedFile> files = io::list_files(options_.files, lost);
     std::vector<FileGroup> groups;
     if (options_.mosaic) {
       // Without a part it would be another image, with its windows at other places.

@@ -231,6 +231,44 @@ TEST_F(HangingFiles, AreSkippedWhenTheyDoNotOpen) {
   EXPECT_THAT(mosaic.err, HasSubstr("b_lost.tif: opening takes longer"));
 }
 
+// A name that is no pattern is looked at where files are listed.
+TEST_F(HangingFiles, AreSkippedByName) {
+  const Arguments skip{"--set", "images.on_error=skip"};
+  const Arguments by_name{"--set", "images.files=[a.tif, b_lost.tif, c.tif]"};
+  const ProgramResult result =
+      start(Arguments{"run", "g.yaml", "-q", "--run-dir", "r"} + skip + by_name, "0");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(json("r/summary.json")["samples"], 2);
+  EXPECT_EQ(lines("r/skipped.jsonl").size(), 1U);
+  const ProgramResult none = start(
+      Arguments{"run", "g.yaml", "-q", "--set", "images.max_skipped=0"} + skip + by_name, "0");
+  EXPECT_EQ(none.exit_code, 3) << none.err;
+  EXPECT_THAT(none.err, HasSubstr("1 of 3 files cannot be opened, and max_skipped allows 0; the "
+                                  "last is b_lost.tif: opening takes longer"));
+  write("b_lost.csv", "path\na.tif\nc.tif\n");
+  const ProgramResult table =
+      start(Arguments{"run", "g.yaml", "-q", "--set", "images.files=b_lost.csv"} + skip, "0");
+  EXPECT_EQ(table.exit_code, 3) << table.err;
+  EXPECT_THAT(table.err, HasSubstr("b_lost.csv: opening takes longer"));
+}
+
+// Whichever of the times a file is opened is the one that hangs. Within the library others cannot
+// be read either.
+TEST_F(HangingFiles, EndThePreparationWhereverItIs) {
+  const std::string fields = sample_data() + "/era5/";
+  std::filesystem::copy_file(fields + "pl_01.nc", path("a.nc"));
+  std::filesystem::copy_file(fields + "pl_02.nc", path("b_lost.nc"));
+  write("fields.yaml", R"(nodes:
+  fields: {type: read.netcdf, files: [a.nc, b_lost.nc], timeout: 300ms,
+           on_error: skip, max_skipped: 1}
+  end:    {type: sink, from: fields}
+)");
+  for (int after = 0; after < 12; ++after) {
+    const ProgramResult result = start({"validate", "fields.yaml"}, std::to_string(after));
+    EXPECT_THAT(result.exit_code, testing::AnyOf(0, 3)) << after << ": " << result.err;
+  }
+}
+
 // One thread at a time is in these libraries; nobody hangs there with the door locked.
 TEST_F(HangingFiles, OfLibrariesWithOneLockAreSkipped) {
   const std::string& data = sample_data();

@@ -88,6 +88,14 @@ TEST_F(ExpandFiles, KeepsNamesOfPartsOfFiles) {
   EXPECT_THAT(expand_files({"NETCDF:\"x.nc\":t2m"}), ElementsAre("NETCDF:\"x.nc\":t2m"));
 }
 
+// Of those that are not to be touched nothing says whether they are there.
+TEST_F(ExpandFiles, TakesSomeNamesWithoutALook) {
+  const std::string lost = root_ + "lost.tif";
+  EXPECT_THAT(expand_files({lost, root_ + "t*.tif"}, {lost}), ElementsAre(lost, root_ + "top.tif"));
+  EXPECT_THROW(expand_files({lost}, {root_ + "top.tif"}), DataError);
+  EXPECT_THROW(expand_files({root_ + "l*.tif"}, {root_ + "l*.tif"}), DataError);
+}
+
 TEST_F(ExpandFiles, SaysWhichPatternAndWhichFolder) {
   EXPECT_THAT(message({"a/*.tif", "a/*.png"}), HasSubstr("a/*.png' matches no file"));
   EXPECT_THAT(message({"a/*.png"}), testing::Not(HasSubstr("no folder")));
