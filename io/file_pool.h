@@ -1,4 +1,4 @@
-// Open files, kept between reads.
+// Open files of the HDF5 family, kept between reads.
 #pragma once
 
 #include <algorithm>
@@ -7,11 +7,15 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
+
+#include "io/hdf5_lock.h"
+#include "io/opening_file.h"
 
 namespace trib::io {
 
@@ -24,7 +28,7 @@ inline std::int64_t largest_open(std::vector<std::size_t> of_files, std::size_t 
 }
 
 /// At most `capacity` open files, one handle a path; the one unused for longest is closed first.
-/// Not thread-safe: to be used while holding the lock of the library behind File.
+/// Thread-safe, by hdf5_family_lock().
 template <class File>
 class FilePool {
  public:
@@ -32,8 +36,22 @@ class FilePool {
 
   FilePool(std::size_t capacity, Open open) : capacity_(capacity), open_(std::move(open)) {}
 
-  /// The open file; valid until the next call.
-  File& get(const std::string& path) {
+  /// Call `use` with the open file while holding hdf5_family_lock(), and return what it returns. A
+  /// file that has yet to be opened is touched before the lock is taken: one that cannot be reached
+  /// hangs there, where nobody waits for it.
+  template <class Use>
+  auto with(const std::string& path, Use&& use) {
+    {
+      const std::lock_guard lock(hdf5_family_lock());
+      if (by_path_.contains(path)) return use(get(path));
+    }
+    const OpeningFile opening(path);
+    const std::lock_guard lock(hdf5_family_lock());
+    return use(get(path));
+  }
+
+ private:
+  const File& get(const std::string& path) {
     if (const auto found = by_path_.find(path); found != by_path_.end()) {
       files_.splice(files_.begin(), files_, found->second);
       return *files_.front().second;
@@ -47,7 +65,6 @@ class FilePool {
     return *files_.front().second;
   }
 
- private:
   using Entry = std::pair<std::string, std::unique_ptr<File>>;
   std::size_t capacity_;
   Open open_;

@@ -41,7 +41,8 @@ class ImageSource {
   /// Number of images.
   virtual std::int64_t size() const = 0;
   virtual Extent extent(std::int64_t index) const = 0;
-  /// What is known of an image before it is read (file, window, time, label).
+  /// What is known of an image before it is read (file, window, time, label). Touches no file and
+  /// takes no lock that reads hold, unless the source says otherwise.
   virtual Provenance provenance(std::int64_t index) const = 0;
   /// Class of an image or of a window of it, found without reading channels: the image's own,
   /// unless the source has labels pixel by pixel. Throws DataError if those cannot be read.

@@ -14,8 +14,8 @@
 #include "io/cube/cube_file.h"
 #include "io/cube/hdf5_cubes.h"
 #include "io/file_pool.h"
-#include "io/hdf5_lock.h"
 #include "io/kept_channels.h"
+#include "io/opening_file.h"
 #include "ops/base/error.h"
 
 namespace trib::io {
@@ -133,7 +133,14 @@ class Hdf5CubeSource final : public ImageSource {
   void limit_cache(std::int64_t bytes) override { cache_.limit(bytes - library_caches()); }
 
   Provenance provenance(std::int64_t index) const override {
-    return describe(files_[image(index).file], image(index).window);
+    const Tile& tile = image(index);
+    const CubeHeader& header = files_[tile.file].header;
+    Provenance p;
+    p.file = header.path;
+    p.window = tile.window;
+    p.geo = header.geo;
+    p.label = tile.label;
+    return p;
   }
 
   Provenance read_into(std::int64_t index, const std::optional<Window>& window,
@@ -154,6 +161,7 @@ class Hdf5CubeSource final : public ImageSource {
   struct Tile {
     std::size_t file;
     Window window;
+    std::int32_t label;  // read when the file is opened: whoever names a tile must not read
   };
 
   const Tile& image(std::int64_t index) const {
@@ -166,7 +174,6 @@ class Hdf5CubeSource final : public ImageSource {
   void add_file(const std::string& path, const CubeOptions& options);
   std::vector<std::int64_t> find_bands(const CubeHeader& header) const;
   void add_tiles(const CubeHeader& header, const CubeOptions& options);
-  Provenance describe(const File& file, const Window& window) const;
   std::int32_t label_of(const CubeHeader& header, const Window& window) const;
   std::int64_t library_caches() const;
   /// How a channel of the image is packed, with what becomes of its values.
@@ -180,7 +187,7 @@ class Hdf5CubeSource final : public ImageSource {
   std::vector<Channel> channels_;
   std::size_t max_open_files_;
   mutable ChunkCache cache_;
-  mutable FilePool<OpenCube> pool_;  // guarded by hdf5_family_lock()
+  mutable FilePool<OpenCube> pool_;
   mutable std::atomic<std::int64_t> bytes_decoded_{0};
 };
 
@@ -253,18 +260,13 @@ void Hdf5CubeSource::add_tiles(const CubeHeader& header, const CubeOptions& opti
     for (std::int64_t x = 0; x < width; x += tile.width) {
       const Window w{y, x, std::min(tile.height, height - y), std::min(tile.width, width - x)};
       const bool whole = w.height == tile.height && w.width == tile.width;
-      if (whole || options.keep_partial_tiles) images_.push_back({files_.size() - 1, w});
+      if (!whole && !options.keep_partial_tiles) continue;
+      images_.push_back({files_.size() - 1, w, -1});
+      if (!header.labels) continue;
+      const OpeningFile opening(header.path);  // so that it can be told where this hangs
+      images_.back().label = label_of(header, w);
     }
   }
-}
-
-Provenance Hdf5CubeSource::describe(const File& file, const Window& window) const {
-  Provenance p;
-  p.file = file.header.path;
-  p.window = window;
-  p.geo = file.header.geo;
-  if (file.header.labels) p.label = label_of(file.header, window);
-  return p;
 }
 
 std::int32_t Hdf5CubeSource::label_of(const CubeHeader& header, const Window& window) const {
@@ -273,11 +275,9 @@ std::int32_t Hdf5CubeSource::label_of(const CubeHeader& header, const Window& wi
   std::vector<std::byte> raw(count * size_of(*labels.dtype));
   const std::array<Hdf5File::Range, 2> box{Hdf5File::Range{window.y, window.y + window.height},
                                            Hdf5File::Range{window.x, window.x + window.width}};
-  {
-    const Hdf5Session session;
-    const OpenCube& open = pool_.get(header.path);
+  pool_.with(header.path, [&](const OpenCube& open) {
     open.file().read(labels, open.labels(), box, 1, {&box[1], 1}, raw.data());
-  }
+  });
   std::vector<float> classes(count);
   unpack({raw.data(), *labels.dtype, {1, window.height, window.width}, {0, window.width, 1}}, {},
          classes.data());
@@ -296,7 +296,9 @@ Provenance Hdf5CubeSource::read_into(std::int64_t index, const std::optional<Win
   const CubeHeader& header = file.header;
   const Window w{tile.window.y + part.y, tile.window.x + part.x, part.height, part.width};
   const auto num_channels = static_cast<std::int64_t>(channels_.size());
-  Provenance from = describe(file, w);
+  Provenance from = provenance(index);
+  if (header.labels && w != tile.window) from.label = label_of(header, w);
+  from.window = w;
   if (num_channels == 0) return from;
 
   if (file.bytes_in_chunks) {
@@ -312,11 +314,8 @@ Provenance Hdf5CubeSource::read_into(std::int64_t index, const std::optional<Win
 void Hdf5CubeSource::read_array(const File& file, const Window& w,
                                 const PixelTarget& target) const {
   const CubeHeader& header = file.header;
-  std::shared_ptr<const Hdf5Array> array;
-  {
-    const Hdf5Session session;
-    array = pool_.get(header.path).array();
-  }
+  const std::shared_ptr<const Hdf5Array> array =
+      pool_.with(header.path, [](const OpenCube& open) { return open.array(); });
   if (array == nullptr || array->shape() != header.dataset.shape) {
     throw DataError(
         fmt::format("{}: {} has changed since it was opened", header.path, header.dataset.path));
@@ -364,11 +363,9 @@ void Hdf5CubeSource::read_by_library(const File& file, const Window& w,
   const DType dtype = *header.dataset.dtype;
   Buffer raw(static_cast<std::size_t>(num_channels * w.height * w.width) * size_of(dtype),
              MemoryKind::ingest);
-  {
-    const Hdf5Session session;
-    const OpenCube& open = pool_.get(header.path);
+  pool_.with(header.path, [&](const OpenCube& open) {
     open.file().read(header.dataset, open.cube(), box, axes.c, file.plan.ranges, raw.data());
-  }
+  });
 
   // Neighbours in the file that are neighbours in the image are unpacked together.
   const std::vector<std::int64_t>& output = file.plan.output;

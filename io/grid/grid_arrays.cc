@@ -9,7 +9,6 @@
 
 #include "io/file_kind.h"
 #include "io/file_pool.h"
-#include "io/hdf5_lock.h"
 #include "io/opening_file.h"
 #include "ops/base/error.h"
 
@@ -73,10 +72,10 @@ GridArrays::GridArrays(std::span<const GridHeader> headers, std::size_t max_open
     }
   }
   open_.reset(new Open{{max_open_files, [this](const std::string& path) {
-                          const OpeningFile opening(path);
                           const auto header = std::ranges::find(headers_, path, &GridHeader::path);
                           const auto bytes = std::make_shared<const StoredFile>(path);
                           auto arrays = std::make_unique<Open::Arrays>();
+                          const Hdf5Session session;
                           const Hdf5Handle file = open_hdf5_file(path);
                           if (!file.valid()) {
                             throw DataError(fmt::format("{}: cannot open: {}", path,
@@ -96,8 +95,8 @@ bool GridArrays::holds(std::size_t file, std::size_t variable) const {
 }
 
 std::shared_ptr<const Hdf5Array> GridArrays::array(std::size_t file, std::size_t variable) const {
-  const Hdf5Session session;
-  const auto& array = open_->pool.get(headers_[file].path)[variable];
+  auto array = open_->pool.with(headers_[file].path,
+                                [&](const Open::Arrays& arrays) { return arrays[variable]; });
   if (array == nullptr || array->shape() != known_[file][variable].shape) {
     throw DataError(fmt::format("{}: {} has changed since it was opened", headers_[file].path,
                                 headers_[file].variables[variable].variable.name));

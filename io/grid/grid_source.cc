@@ -21,7 +21,6 @@
 #include "io/grid/grid_arrays.h"
 #include "io/grid/grid_series.h"
 #include "io/grid/grid_slab.h"
-#include "io/hdf5_lock.h"
 #include "io/kept_channels.h"
 #include "ops/base/error.h"
 
@@ -222,7 +221,7 @@ class GridFiles final : public GridSource {
   GridArrays arrays_;
   std::vector<std::int64_t> groups_;  // of images, empty if each is its own
   std::unordered_map<std::string, std::vector<const GridVariable*>> used_;  // by path
-  mutable FilePool<OpenGridFile> pool_;  // guarded by hdf5_family_lock()
+  mutable FilePool<OpenGridFile> pool_;
   mutable GdalPool gribs_;
   mutable std::atomic<std::int64_t> bytes_decoded_{0};
 };
@@ -341,10 +340,11 @@ void GridFiles::read_run(std::span<const Piece> run, std::int64_t member, const 
     const Window from{window.y, columns.x, window.height, columns.width};
     std::optional<GridSlab> slab;
     if (header.gdal_path.empty()) {
-      const std::scoped_lock lock(hdf5_family_lock());
-      slab.emplace(pool_.get(header.path).file(), header, variable,
-                   SlabRequest{first.slot.time, member, first.place.level,
-                               static_cast<std::int64_t>(run.size()), from});
+      pool_.with(header.path, [&](const OpenGridFile& open) {
+        slab.emplace(open.file(), header, variable,
+                     SlabRequest{first.slot.time, member, first.place.level,
+                                 static_cast<std::int64_t>(run.size()), from});
+      });
       bytes_decoded_ += slab->num_bytes();
     }
     for (std::size_t i = 0; i < run.size(); ++i) {

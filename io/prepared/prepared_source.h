@@ -33,6 +33,7 @@ class PreparedSource final : public ImageSource {
   void keep_channels(std::span<const std::int64_t> channels) override { keep(x_, channels); }
   std::int64_t size() const override { return first_sample_.back(); }
   Extent extent(std::int64_t /*index*/) const override { return index_.head.layout.extent; }
+  /// Opens the shard.
   Provenance provenance(std::int64_t index) const override;
   std::shared_ptr<const LatLonGrid> grid() const override { return index_.head.grid; }
   Provenance read_into(std::int64_t index, const std::optional<Window>& window,

@@ -146,6 +146,7 @@ GdalDataset::GdalDataset(const std::string& path, const std::string& driver,
       GDALClose(dataset_);
     }
   }
+  const OpeningFile opening(path);
   const std::lock_guard guard(hdf5_family_lock());
   const GdalErrors errors;
   dataset_ = open(path, nullptr, true, overview);

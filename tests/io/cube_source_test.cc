@@ -4,11 +4,14 @@
 #include <cmath>
 #include <filesystem>
 #include <functional>
+#include <future>
+#include <mutex>
 #include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "io/hdf5_lock.h"
 #include "ops/base/error.h"
 #include "tests/io/hdf5_writer.h"
 #include "tests/support/test_data.h"
@@ -290,6 +293,35 @@ TEST_F(CubeFileTest, WithoutWavelengthsChannelsAreNumbered) {
   options_.channels = {"550nm"};
   EXPECT_THAT(error_of<ConfigError>([&] { open_cube(options_); }),
               HasSubstr("selected by wavelength, but the file gives none"));
+}
+
+// Messages about reads that hang name their tiles.
+TEST_F(CubeFileTest, TilesAreKnownWithoutTouchingTheFile) {
+  {
+    Hdf5Writer file(path_);
+    file.counted("/cube", H5T_STD_U8LE, {4, 4, 3});
+    file.text_attribute("/cube", "dimension_labels", "y,x,band");
+    file.dataset("/classes", H5T_STD_U8LE, {4, 4},
+                 {1, 1, 2, 2,  //
+                  1, 1, 2, 2,  //
+                  3, 3, 4, 5,  //
+                  3, 3, 5, 5});
+  }
+  options_.labels = "classes";
+  options_.tile = Extent{2, 2};
+  const auto source = open_cube(options_);
+  EXPECT_EQ(source->read(1).provenance.label, 2);
+  EXPECT_EQ(source->read(3).provenance.label, 5);
+  EXPECT_EQ(source->read(3, Window{0, 0, 1, 1}).provenance.label, 4);
+  std::unique_lock hanging(hdf5_family_lock());
+  auto labels = std::async(std::launch::async, [&] {
+    std::vector<std::int32_t> all;
+    for (std::int64_t i = 0; i < 4; ++i) all.push_back(source->provenance(i).label);
+    return all;
+  });
+  EXPECT_EQ(labels.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  hanging.unlock();
+  EXPECT_THAT(labels.get(), ElementsAre(1, 2, 3, 5));
 }
 
 TEST_F(CubeFileTest, DamageIsReported) {
