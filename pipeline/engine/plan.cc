@@ -1,6 +1,7 @@
 #include "pipeline/engine/plan.h"
 
 #include <algorithm>
+#include <exception>
 
 #include <fmt/format.h>
 
@@ -212,7 +213,11 @@ SamplerOptions Plan::sampler_options(Split split) const {
 
 std::string Plan::describe(Split split, const SampleRequest& request) const {
   const SourcePath& path = sources_[static_cast<std::size_t>(request.source)];
-  return nodes_[static_cast<std::size_t>(path.source)].source->describe(split, request.item);
+  try {
+    return nodes_[static_cast<std::size_t>(path.source)].source->describe(split, request.item);
+  } catch (const std::exception&) {
+    return fmt::format("item {}", request.item);
+  }
 }
 
 void Plan::check_evaluation() const {

@@ -117,7 +117,7 @@ class Plan {
   void resume_samples(ConsumedSamples consumed) { consumed_ = std::move(consumed); }
   /// What the sampler of a split needs to know.
   SamplerOptions sampler_options(Split split) const;
-  /// Name of the item a request is about.
+  /// Name of the item a request is about. Never throws: asked for where errors are handled.
   std::string describe(Split split, const SampleRequest& request) const;
   /// Bytes that a read holds at most until its samples are ready.
   std::int64_t task_bytes(const ReadTask& task) const;

@@ -104,7 +104,8 @@ class SourceStage : public Stage {
   /// Read one item; blocks. Thread-safe.
   virtual Sample read(Split split, const SampleRequest& request,
                       const ReadTarget& target) const = 0;
-  /// What to call the item in messages.
+  /// What to call the item in messages. Asked for while a read of it hangs or has failed: must
+  /// touch no file and take no lock that reads hold.
   virtual std::string describe(Split split, std::int64_t item) const = 0;
   /// What becomes of items that cannot be read.
   virtual ReadErrors read_errors() const { return {}; }

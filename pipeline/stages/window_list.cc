@@ -156,7 +156,7 @@ PathAndNumbers parse(const std::string& text, std::size_t numbers, const char* e
 class PlacedPoints {
  public:
   PlacedPoints(const ImagesByPath& images, io::Extent size) : images_(images), size_(size) {
-    // Once and not for each point: sources may look into their files for it.
+    // Once and not for each point.
     for (std::int64_t i = 0; i < images.source().size(); ++i) {
       geo_.push_back(images.source().provenance(i).geo);
     }
