@@ -61,8 +61,11 @@ void choose_mpi_settings() {
   };
   if (!may_read_process_memory()) choose("OMPI_MCA_btl_vader_single_copy_mechanism", "none");
   if (has_launcher()) return;
-  // Alone it would start a daemon and look for networks, a third of a second for nothing.
+  // Alone it would start a daemon and look for networks, a third of a second for nothing. Without
+  // the daemon all processes of a user would have one folder for temporary files, and take it away
+  // from each other.
   choose("OMPI_MCA_ess_singleton_isolated", "1");
+  choose("OMPI_MCA_orte_create_session_dirs", "0");
   choose("OMPI_MCA_pml", "ob1");
   choose("OMPI_MCA_btl", "self");
 }
