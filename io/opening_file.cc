@@ -4,6 +4,7 @@
 #include <chrono>
 #include <map>
 #include <mutex>
+#include <utility>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -55,13 +56,13 @@ void check_nature(const std::string& path) {
 
 }  // namespace
 
-OpeningFile::OpeningFile(std::string path) {
+OpeningFile::OpeningFile(std::string name, const std::string& file) {
   {
     const std::lock_guard lock(openings().mutex);
-    openings().entries[this] = {path, Clock::now()};
+    openings().entries[this] = {std::move(name), Clock::now()};
   }
   try {
-    check_nature(path);
+    check_nature(file);
   } catch (...) {
     const std::lock_guard lock(openings().mutex);
     openings().entries.erase(this);

@@ -16,7 +16,9 @@ class OpeningFile {
  public:
   /// Throws DataError if the path is a pipe, a socket or a device, on which opening could wait for
   /// ever.
-  explicit OpeningFile(std::string path);
+  explicit OpeningFile(const std::string& path) : OpeningFile(path, path) {}
+  /// The same of a part of `file` that is called `name`.
+  OpeningFile(std::string name, const std::string& file);
   ~OpeningFile();
   OpeningFile(const OpeningFile&) = delete;
   OpeningFile& operator=(const OpeningFile&) = delete;

@@ -6,6 +6,9 @@
 #include <string>
 #include <utility>
 
+#include "io/hdf5_lock.h"
+#include "ops/base/function_ref.h"
+
 namespace trib::io {
 
 /// An HDF5 identifier that is closed on destruction. Has the type of hid_t without its header.
@@ -41,6 +44,7 @@ class Hdf5Handle {
 /// library from printing its error stack.
 class Hdf5Session {
  public:
+  /// Throws DataError if the lock is not to be had.
   Hdf5Session();
   ~Hdf5Session();
   Hdf5Session(const Hdf5Session&) = delete;
@@ -50,9 +54,13 @@ class Hdf5Session {
   static std::string error_text();
 
  private:
-  std::scoped_lock<std::recursive_mutex> lock_;
+  std::scoped_lock<Hdf5Lock> lock_;
   int (*print_)(std::int64_t, void*) = nullptr;
   void* print_data_ = nullptr;
 };
+
+/// Call `close` within an Hdf5Session. For destructors: without the lock, which a thread that hangs
+/// may keep, what it closes stays open.
+void close_in_session(FunctionRef<void()> close) noexcept;
 
 }  // namespace trib::io

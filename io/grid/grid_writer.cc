@@ -53,10 +53,7 @@ class OutputFile {
     check(nc_create(temporary_.c_str(), NC_NETCDF4 | NC_CLOBBER, &id_), "cannot be created");
   }
   ~OutputFile() {
-    if (id_ >= 0) {
-      const Hdf5Session session;
-      nc_close(id_);
-    }
+    if (id_ >= 0) close_in_session([&] { nc_close(id_); });
     if (!kept_) ::unlink(temporary_.c_str());
   }
   OutputFile(const OutputFile&) = delete;

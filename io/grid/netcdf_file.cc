@@ -109,8 +109,7 @@ void NetcdfFile::list_variables(int group, const std::string& prefix) {
 }
 
 NetcdfFile::~NetcdfFile() {
-  const Hdf5Session session;
-  nc_close(id_);
+  close_in_session([&] { nc_close(id_); });
 }
 
 void NetcdfFile::check(int status, const std::string& what) const {

@@ -70,12 +70,17 @@ class SideFiles {
 
 GDALDataset* open(const std::string& path, const char* const* drivers, bool side_files,
                   std::optional<int> overview) {
-  const OpeningFile opening(path);
   const SideFiles scope(side_files);
   const std::string level = fmt::format("OVERVIEW_LEVEL={}", overview.value_or(0));
   const std::array<const char*, 2> options = {overview ? level.c_str() : nullptr, nullptr};
   return GDALDataset::Open(path.c_str(), GDAL_OF_RASTER | GDAL_OF_READONLY | GDAL_OF_VERBOSE_ERROR,
                            drivers, options.data());
+}
+
+// The file in GDAL's name of a part of it, such as NETCDF:"f.nc":t2m; another name as it is.
+std::string file_of_part(const std::string& name) {
+  const std::size_t begin = name.find('"'), end = name.rfind('"');
+  return begin == end ? name : name.substr(begin + 1, end - begin - 1);
 }
 
 void CPL_STDCALL collect_error(CPLErr severity, CPLErrorNum, const char* message) {
@@ -121,6 +126,7 @@ std::string GdalErrors::text() const {
 GdalDataset::GdalDataset(const std::string& path, const std::string& driver,
                          std::optional<int> overview)
     : path_(path) {
+  const OpeningFile opening(path, file_of_part(path));
   prepare_gdal();
   const auto name_driver = [&] {
     // Of an overview GDAL may not say it.
@@ -146,7 +152,6 @@ GdalDataset::GdalDataset(const std::string& path, const std::string& driver,
       GDALClose(dataset_);
     }
   }
-  const OpeningFile opening(path);
   const std::lock_guard guard(hdf5_family_lock());
   const GdalErrors errors;
   dataset_ = open(path, nullptr, true, overview);
@@ -170,16 +175,6 @@ GdalDataset::GdalDataset(std::unique_ptr<GdalDataset> source, GDALDataset* made)
       dataset_(made),
       needs_lock_(source_->needs_lock_) {}
 
-namespace {
-
-// The file in GDAL's name of a part of it, such as NETCDF:"f.nc":t2m; another name as it is.
-std::string file_of_part(const std::string& name) {
-  const std::size_t begin = name.find('"'), end = name.rfind('"');
-  return begin == end ? name : name.substr(begin + 1, end - begin - 1);
-}
-
-}  // namespace
-
 void GdalDataset::check_contents() {
   try {
     check_raw_file(*dataset_, path_);
@@ -196,12 +191,16 @@ void GdalDataset::check_contents() {
 }
 
 GdalDataset::~GdalDataset() {
-  const auto guard = lock();
-  const GdalErrors quiet;
-  GDALClose(dataset_);
+  try {
+    const auto guard = lock();
+    const GdalErrors quiet;
+    GDALClose(dataset_);
+  } catch (const DataError&) {
+    return;  // a thread that hangs has the lock: it stays open
+  }
 }
 
-std::unique_lock<std::recursive_mutex> GdalDataset::lock() const {
+std::unique_lock<Hdf5Lock> GdalDataset::lock() const {
   if (!needs_lock_) return {};
   return std::unique_lock(hdf5_family_lock());
 }

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "io/hdf5_lock.h"
+
 class GDALDataset;
 
 namespace trib::io {
@@ -51,7 +53,7 @@ class GdalDataset {
   const std::string& path() const { return path_; }
   const std::string& driver() const { return driver_; }
   /// Hold this around every use of gdal(): the HDF5 family's lock if the driver needs it.
-  std::unique_lock<std::recursive_mutex> lock() const;
+  std::unique_lock<Hdf5Lock> lock() const;
 
  private:
   void check_contents();

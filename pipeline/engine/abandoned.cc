@@ -2,6 +2,8 @@
 
 #include <atomic>
 
+#include "io/hdf5_lock.h"
+
 namespace trib::pipeline {
 namespace {
 
@@ -11,8 +13,10 @@ std::atomic<int> abandoned{0};
 
 Abandoned::Abandoned() {
   ++abandoned;
+  io::hdf5_family_lock().count_given_up(1);
 }
 Abandoned::~Abandoned() {
+  io::hdf5_family_lock().count_given_up(-1);
   --abandoned;
 }
 

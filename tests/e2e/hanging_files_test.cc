@@ -265,6 +265,32 @@ TEST_F(LostFiles, AreSkippedUpToALimit) {
   }
 }
 
+// A file that does not open when it is read keeps nobody else from theirs, and not from writing.
+TEST_F(HangingFiles, AreSkippedWhenTheyAreRead) {
+  const std::string fields = sample_data() + "/era5/";
+  std::filesystem::copy_file(fields + "sfc_01.nc", path("a.nc"));
+  std::filesystem::copy_file(fields + "sfc_02.nc", path("b_lost.nc"));
+  write("fields.yaml", R"(ingest: {threads: 1}
+nodes:
+  fields: {type: read.netcdf, files: [a.nc, b_lost.nc], time_stride: 120, order: sequential,
+           timeout: 500ms, on_error: skip, max_skipped: 1}
+  end:    {type: write.netcdf, from: fields}
+)");
+  constexpr int kOpenedToPrepare = 12;  // times
+  const auto run_after = [&](int opened, const std::string& folder) {
+    return start({"run", "fields.yaml", "-q", "--run-dir", folder}, std::to_string(opened));
+  };
+  const ProgramResult result = run_after(kOpenedToPrepare, "r");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(json("r/summary.json")["samples"], 1);
+  ASSERT_EQ(lines("r/skipped.jsonl").size(), 1U);
+  EXPECT_THAT(lines("r/skipped.jsonl")[0], HasSubstr("reading takes longer"));
+  // If it hangs where one thread at a time is let in, nobody writes: the run ends.
+  const ProgramResult inside = run_after(kOpenedToPrepare + 1, "inside");
+  EXPECT_EQ(inside.exit_code, 3) << inside.err;
+  EXPECT_THAT(inside.err, HasSubstr("one that hangs is in there, opening b_lost.nc"));
+}
+
 #endif
 
 }  // namespace
