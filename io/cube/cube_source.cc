@@ -143,6 +143,13 @@ class Hdf5CubeSource final : public ImageSource {
     return p;
   }
 
+  std::int32_t label(std::int64_t index, const std::optional<Window>& window) const override {
+    const Tile& tile = image(index);
+    const Window w = window_in_file(index, window);
+    const CubeHeader& header = files_[tile.file].header;
+    return header.labels && w != tile.window ? label_of(header, w) : tile.label;
+  }
+
   Provenance read_into(std::int64_t index, const std::optional<Window>& window,
                        const PixelTarget& target) const override;
 
@@ -163,6 +170,13 @@ class Hdf5CubeSource final : public ImageSource {
     Window window;
     std::int32_t label;  // read when the file is opened: whoever names a tile must not read
   };
+
+  /// A window of an image, the whole if not given, as one of the file.
+  Window window_in_file(std::int64_t index, const std::optional<Window>& window) const {
+    const Window& tile = image(index).window;
+    const Window part = checked_window(index, window);
+    return {tile.y + part.y, tile.x + part.x, part.height, part.width};
+  }
 
   const Tile& image(std::int64_t index) const {
     if (index < 0 || index >= size()) {
@@ -290,14 +304,12 @@ std::int32_t Hdf5CubeSource::label_of(const CubeHeader& header, const Window& wi
 
 Provenance Hdf5CubeSource::read_into(std::int64_t index, const std::optional<Window>& window,
                                      const PixelTarget& target) const {
-  const Tile& tile = image(index);
-  const Window part = checked_window(index, window);
-  const File& file = files_[tile.file];
+  const File& file = files_[image(index).file];
   const CubeHeader& header = file.header;
-  const Window w{tile.window.y + part.y, tile.window.x + part.x, part.height, part.width};
+  const Window w = window_in_file(index, window);
   const auto num_channels = static_cast<std::int64_t>(channels_.size());
   Provenance from = provenance(index);
-  if (header.labels && w != tile.window) from.label = label_of(header, w);
+  from.label = label(index, window);
   from.window = w;
   if (num_channels == 0) return from;
 

@@ -63,6 +63,9 @@ class SpectralSource final : public ImageSource {
   std::int64_t size() const override { return bands_->size(); }
   Extent extent(std::int64_t index) const override { return bands_->extent(index); }
   Provenance provenance(std::int64_t index) const override { return bands_->provenance(index); }
+  std::int32_t label(std::int64_t index, const std::optional<Window>& window) const override {
+    return bands_->label(index, window);
+  }
   std::shared_ptr<const LatLonGrid> grid() const override { return bands_->grid(); }
   std::int64_t group(std::int64_t index) const override { return bands_->group(index); }
   std::int64_t bytes_decoded() const override { return bands_->bytes_decoded(); }

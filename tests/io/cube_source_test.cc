@@ -313,6 +313,8 @@ TEST_F(CubeFileTest, TilesAreKnownWithoutTouchingTheFile) {
   EXPECT_EQ(source->read(1).provenance.label, 2);
   EXPECT_EQ(source->read(3).provenance.label, 5);
   EXPECT_EQ(source->read(3, Window{0, 0, 1, 1}).provenance.label, 4);
+  EXPECT_EQ(source->label(3, Window{0, 0, 1, 1}), 4);
+  EXPECT_EQ(source->label(3, {}), 5);
   std::unique_lock hanging(hdf5_family_lock());
   auto labels = std::async(std::launch::async, [&] {
     std::vector<std::int32_t> all;
