@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Random crops of a compressed HDF5 cube as batches: Tributary, PyTorch's DataLoader, and the limit.
 
-    bench/ingest/cube.py [--repeats 3] [--folder DIR] [--program build/release/trib]
+    bench/ingest/cube.py [--repeats 3] [--folder DIR] [--program TRIB] [--limit PROGRAM]
 
 A 512 x 512 x 500 cube of float32 (gzip and shuffle), once with the chunks h5py chooses and once with
 chunks of 32 x 32 x 50, is made in the folder unless it is there. Crops of 32 x 32 pixels and all
@@ -107,12 +107,12 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path,
                         default=Path(tempfile.gettempdir()) / "tributary-bench")
-    parser.add_argument("--program", type=Path, default=common.REPOSITORY / "build/release/trib")
-    parser.add_argument("--limit", type=Path,
-                        default=common.REPOSITORY / "build/release/bench/bench_inflate_limit")
+    parser.add_argument("--program", type=Path)
+    parser.add_argument("--limit", type=Path)
     parser.add_argument("--samples", type=int, default=640)
     parser.add_argument("--peer-samples", type=int, default=192)
     options = parser.parse_args()
+    common.find_programs(options)
     options.folder.mkdir(parents=True, exist_ok=True)
 
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Random windows of a compressed GeoTIFF as batches: Tributary, PyTorch's DataLoader, and the limit.
 
-    bench/ingest/raster.py [--repeats 3] [--folder DIR] [--program build/release/trib]
+    bench/ingest/raster.py [--repeats 3] [--folder DIR] [--program TRIB] [--limit PROGRAM]
 
 A 4096 x 4096 x 13 raster of uint16 (deflate, predictor 2, tiles of 256 x 256), once with interleaved
 pixels and once with interleaved bands, is made in the folder unless it is there. Windows of 128 x
@@ -134,13 +134,13 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path,
                         default=Path(tempfile.gettempdir()) / "tributary-bench")
-    parser.add_argument("--program", type=Path, default=common.REPOSITORY / "build/release/trib")
-    parser.add_argument("--limit", type=Path,
-                        default=common.REPOSITORY / "build/release/bench/bench_inflate_limit")
+    parser.add_argument("--program", type=Path)
+    parser.add_argument("--limit", type=Path)
     parser.add_argument("--cold-samples", type=int, default=800)
     parser.add_argument("--near-samples", type=int, default=4000)
     parser.add_argument("--warm-samples", type=int, default=24000)
     options = parser.parse_args()
+    common.find_programs(options)
     options.folder.mkdir(parents=True, exist_ok=True)
 
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Regridding of many packed fields: Tributary, CDO, and the limit.
 
-    bench/ingest/regrid.py [--repeats 3] [--fields 480] [--folder DIR] [--program build/release/trib]
+    bench/ingest/regrid.py [--repeats 3] [--fields 480] [--folder DIR] [--program TRIB] [--limit PROGRAM]
 
 480 fields of 721 x 1440 shorts (NetCDF-4, zlib level 1, with and without shuffle) are made in the
 folder unless they are there, some 850 MB each. They go to 32 x 64 by read.netcdf -> regrid ->
@@ -94,10 +94,10 @@ def main():
     parser.add_argument("--fields", type=int, default=480)
     parser.add_argument("--folder", type=Path,
                         default=Path(tempfile.gettempdir()) / "tributary-bench")
-    parser.add_argument("--program", type=Path, default=common.REPOSITORY / "build/release/trib")
-    parser.add_argument("--limit", type=Path,
-                        default=common.REPOSITORY / "build/release/bench/bench_inflate_limit")
+    parser.add_argument("--program", type=Path)
+    parser.add_argument("--limit", type=Path)
     options = parser.parse_args()
+    common.find_programs(options)
     options.folder.mkdir(parents=True, exist_ok=True)
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -123,11 +123,10 @@ def main():
         for filters in FILTERS:
             file = make_data(options.folder, options.fields, filters)
             file.read_bytes()  # into the page cache
-            if options.limit.exists():
-                chunks = scratch / f"chunks-{filters}"
-                common.call([PYTHON, "-c", CHUNKS, file, chunks, filters], 60)
-                for threads in (1, 2):
-                    points[filters, "limit", threads] = lambda c=chunks, t=threads: limit(c, t)
+            chunks = scratch / f"chunks-{filters}"
+            common.call([PYTHON, "-c", CHUNKS, file, chunks, filters], 60)
+            for threads in (1, 2):
+                points[filters, "limit", threads] = lambda c=chunks, t=threads: limit(c, t)
             for method, (operator, _) in METHODS.items():
                 result = scratch / f"{filters}-{method}"
                 points[filters, operator, 2] = \
@@ -159,11 +158,11 @@ def main():
     for filters in FILTERS:
         for method, (operator, tolerance) in METHODS.items():
             two = medians[filters, method, 2]
-            bound = medians.get((filters, "limit", 2))
+            bound = medians[filters, "limit", 2]
             difference = differences[filters, method]
             failed |= not difference <= tolerance
             print(f"{filters:8} {method:14} {medians[filters, operator, 2] / two:10.2f} "
-                  f"{'' if bound is None else format(bound / two, '.2f'):>12} "
+                  f"{bound / two:12.2f} "
                   f"{medians[filters, method, 1] / two:15.2f} {difference:19.1e}"
                   f"{'' if difference <= tolerance else '  TOO LARGE'}")
     return 1 if failed else 0

@@ -59,3 +59,9 @@ def build(target, *options):
                     ["cmake", "--build", "--preset", "release", "--target", target]):
         subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
     return REPOSITORY / "build/release"
+
+
+def find_programs(options):
+    """Build those of --program (trib) and --limit (bench_inflate_limit) that are not given."""
+    options.program = options.program or build("trib") / "trib"
+    options.limit = options.limit or build("bench_inflate_limit") / "bench/bench_inflate_limit"

@@ -91,8 +91,7 @@ void set_compute_threads(Binding& binding, std::int64_t cores, int rank) {
   if (cores <= kMaxComputeThreads) return;
   binding.warning = fmt::format(
       "rank {} computes on {} threads, the most of a rank, though it could use {} cores: more "
-      "ranks "
-      "on the node would use them all",
+      "ranks on the node would use them all",
       rank, kMaxComputeThreads, cores);
 }
 

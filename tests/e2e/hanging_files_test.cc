@@ -6,6 +6,14 @@
 namespace trib::test {
 namespace {
 
+// What follows the batches of a small training.
+const std::string kModel = R"(
+  tokens:   {type: model.tokenize, from: batches, patch: 4, dim: 8}
+  channels: {type: model.aggregate, from: tokens, heads: 2}
+  encoder:  {type: model.encoder, from: channels, depth: 1, heads: 2}
+  head:     {type: model.mae_head, from: encoder, dim: 8, depth: 1, heads: 2}
+)";
+
 class HangingReads : public TribTest {
  protected:
   HangingReads() {
@@ -13,12 +21,8 @@ class HangingReads : public TribTest {
 nodes:
   images:   {type: read.synthetic, items: 40, channels: 2, size: 8, hang_at: 7, timeout: 300ms}
   batches:  {type: batch, from: images, size: 4}
-  tokens:   {type: model.tokenize, from: batches, patch: 4, dim: 8}
-  channels: {type: model.aggregate, from: tokens, heads: 2}
-  encoder:  {type: model.encoder, from: channels, depth: 1, heads: 2}
-  head:     {type: model.mae_head, from: encoder, dim: 8, depth: 1, heads: 2}
-  train:    {type: train, from: head, steps: 30}
-)");
+  train:    {type: train, from: head, steps: 30})" +
+                        kModel);
   }
 };
 
@@ -221,12 +225,8 @@ class LostFiles : public TribTest {
     write("g.yaml", R"(nodes:
   cubes:    {type: read.cube, files: lost.h5, channels: ["1..4"], sampling: grid, size: 8, labels: labels, cache: 0 B, timeout: 1s}
   batches:  {type: batch, from: cubes, size: 4}
-  tokens:   {type: model.tokenize, from: batches, patch: 4, dim: 8}
-  channels: {type: model.aggregate, from: tokens, heads: 2}
-  encoder:  {type: model.encoder, from: channels, depth: 1, heads: 2}
-  head:     {type: model.mae_head, from: encoder, dim: 8, depth: 1, heads: 2}
-  train:    {type: train, from: head, steps: 1000000}
-)");
+  train:    {type: train, from: head, steps: 1000000})" +
+                        kModel);
   }
   ProgramResult train(const Arguments& more, const std::string& reads) const {
     std::filesystem::remove_all(path("r"));

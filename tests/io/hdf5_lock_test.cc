@@ -62,10 +62,10 @@ TEST(Hdf5Lock, IsKnownToBeLostByAllThatComeLater) {
 
 // What hangs may be elsewhere.
 TEST(Hdf5Lock, IsWaitedForAsLongAsItsHolderGoesOn) {
-  Hdf5Lock lock(1);
+  Hdf5Lock lock(3);
   lock.count_given_up(1);
   std::thread working = hold(lock, [&] {
-    for (int i = 0; i < 30; ++i) {
+    for (int i = 0; i < 80; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
       const std::lock_guard again(lock);
     }
